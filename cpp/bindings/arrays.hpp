@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// NumPy arrays as views, without a copy; the Python layer has validated them.
+#pragma once
+
+#include "upweight/cpu.hpp"
+#include "upweight/error.hpp"
+#include "upweight/problem.hpp"
+
+#include <chrono>
+#include <memory>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace upweight::python {
+
+namespace py = pybind11;
+
+template <class T>
+using Input = py::array_t<T, 0>;
+
+/// A 2-d array whose rows are contiguous. Strides between rows are free.
+template <class T, class Array>
+MatrixView<T> matrix(Array& array, const char* name) {
+  if (array.ndim() != 2)
+    throw std::invalid_argument(std::string(name) + ": expected 2 dimensions");
+  const index rows = array.shape(0), cols = array.shape(1);
+  const auto item = static_cast<index>(sizeof(T));
+  if (cols > 1 && array.strides(1) != item)
+    throw std::invalid_argument(std::string(name) + ": expected contiguous rows");
+  index stride = cols;
+  if (rows > 1) {
+    if (array.strides(0) % item != 0 || array.strides(0) < cols * item)
+      throw std::invalid_argument(std::string(name) + ": expected rows in order");
+    stride = array.strides(0) / item;
+  }
+  if constexpr (std::is_const_v<T>)
+    return {array.data(), rows, cols, stride};
+  else
+    return {array.mutable_data(), rows, cols, stride};
+}
+
+template <class T>
+MatrixView<const T> view(const Input<T>& array, const char* name) {
+  return matrix<const T>(array, name);
+}
+
+template <class T>
+MatrixView<T> writable(Input<T>& array, const char* name) {
+  return matrix<T>(array, name);
+}
+
+/// True once Python has a signal to deal with; looks at most every 50 ms.
+class SignalPoll {
+public:
+  bool operator()() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_)
+      return false;
+    next_ = now + std::chrono::milliseconds(50);
+    const py::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;
+  }
+
+private:
+  std::chrono::steady_clock::time_point next_ =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+};
+
+/// Runs work() without the GIL. When a signal handler raised in the meantime, its
+/// Python exception is what comes out.
+template <class Work>
+auto released(const Work& work) {
+  try {
+    const py::gil_scoped_release release;
+    return work();
+  } catch (const Interrupted&) {
+    if (PyErr_Occurred())
+      throw py::error_already_set();
+    throw;
+  }
+}
+
+template <class T>
+std::unique_ptr<Backend<T>> backend(int n_threads) {
+  return cpu_backend<T>(n_threads, SignalPoll());
+}
+
+/// A problem that keeps its arrays alive.
+template <class T>
+struct HeldProblem {
+  Problem<T> problem;
+  Input<T> X;
+  Input<double> y;
+  py::object weights;
+};
+
+template <class T>
+HeldProblem<T> hold(Input<T> X, bool intercept, Family family, index outputs,
+                    Input<double> y, py::object weights, std::vector<double> penalty) {
+  HeldProblem<T> held;
+  held.problem.design = {view<T>(X, "X"), intercept};
+  held.problem.family = family;
+  held.problem.outputs = outputs;
+  held.problem.y = view<double>(y, "y");
+  if (!weights.is_none())
+    held.problem.weights = view<double>(weights.cast<Input<double>>(), "sample_weight");
+  held.problem.penalty = std::move(penalty);
+  held.X = std::move(X);
+  held.y = std::move(y);
+  held.weights = std::move(weights);
+  return held;
+}
+
+}  // namespace upweight::python

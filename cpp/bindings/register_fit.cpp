@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "arrays.hpp"
+#include "registers.hpp"
+#include "upweight/newton.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+namespace upweight::python {
+
+template <class T>
+static void register_fit_for(py::module_& module) {
+  module.def(
+      "fit",
+      [](Input<T> X, bool intercept, Family family, index outputs, Input<double> y,
+         py::object weights, std::vector<double> penalty, std::vector<double> start,
+         int max_iter, bool hard_labels, int n_threads) {
+        const HeldProblem<T> held =
+            hold<T>(std::move(X), intercept, family, outputs, std::move(y),
+                    std::move(weights), std::move(penalty));
+        NewtonOptions options;
+        options.max_iter = max_iter;
+        options.hard_labels = hard_labels;
+        const NewtonResult result = released([&] {
+          return newton(*backend<T>(n_threads), held.problem, std::move(start),
+                        options);
+        });
+        py::dict out;
+        out["theta"] =
+            py::array_t<double>(static_cast<py::ssize_t>(result.state.theta.size()),
+                                result.state.theta.data());
+        out["iterations"] = result.iterations;
+        out["gradient_norm"] = result.gradient_norm;
+        out["last_move"] = result.last_move;
+        out["objective"] = result.objective;
+        out["converged"] = result.converged;
+        return out;
+      },
+      py::arg("X").noconvert(), py::arg("intercept"), py::arg("family"),
+      py::arg("outputs"), py::arg("y").noconvert(), py::arg("weights"),
+      py::arg("penalty"), py::arg("start"), py::arg("max_iter"), py::arg("hard_labels"),
+      py::arg("n_threads"));
+}
+
+void register_fit(py::module_& module) {
+  py::enum_<Family>(module, "Family")
+      .value("gaussian", Family::gaussian)
+      .value("binomial", Family::binomial)
+      .value("multinomial", Family::multinomial)
+      .value("poisson", Family::poisson);
+  register_fit_for<double>(module);
+  register_fit_for<float>(module);
+}
+
+}  // namespace upweight::python

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "arrays.hpp"
+#include "registers.hpp"
+#include "upweight/influence.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+namespace upweight::python {
+namespace {
+
+/// An Influence with the backend and the arrays that it stands on.
+template <class T>
+class Engine {
+public:
+  Engine(HeldProblem<T> held, std::vector<double> theta,
+         const InfluenceOptions& options, int n_threads)
+      : held_(std::move(held)), backend_(backend<T>(n_threads)) {
+    released([&] {
+      influence_.emplace(*backend_, held_.problem, std::move(theta), options);
+    });
+  }
+  [[nodiscard]] const Influence<T>& operator*() const { return *influence_; }
+  [[nodiscard]] const Influence<T>* operator->() const { return &*influence_; }
+
+private:
+  HeldProblem<T> held_;
+  std::unique_ptr<Backend<T>> backend_;
+  std::optional<Influence<T>> influence_;
+};
+
+py::array_t<double> copy_of(ConstMatrix values) {
+  py::array_t<double> out({values.rows, values.cols});
+  for (index i = 0; i < values.rows; ++i)
+    std::copy_n(values.row(i), values.cols, out.mutable_data(i, 0));
+  return out;
+}
+
+template <class U>
+py::array_t<U> table(const std::vector<U>& values, index rows) {
+  const auto cols = static_cast<index>(values.size()) / std::max<index>(rows, 1);
+  py::array_t<U> out({rows, cols});
+  std::copy(values.begin(), values.end(), out.mutable_data());
+  return out;
+}
+
+py::tuple top_tuple(const TopK& top, index m) {
+  return py::make_tuple(table(top.helpful, m), table(top.helpful_scores, m),
+                        table(top.harmful, m), table(top.harmful_scores, m),
+                        top.pairs_scanned);
+}
+
+template <class T>
+void register_engine(py::module_& module, const char* name) {
+  using E = Engine<T>;
+  // a (P x P) or (n x P) or (n x 1) result made by fill(influence, view)
+  const auto filled = [](index rows, index cols, const auto& fill) {
+    py::array_t<double> out({rows, cols});
+    const Matrix to(out.mutable_data(), rows, cols);
+    released([&] { fill(to); });
+    return out;
+  };
+  py::class_<E>(module, name)
+      .def(py::init([](Input<T> X, bool intercept, Family family, index outputs,
+                       Input<double> y, py::object weights, std::vector<double> penalty,
+                       std::vector<double> theta, Solver solver, bool polish,
+                       bool hard_labels, double cg_rtol, int cg_max_iter,
+                       int n_threads) {
+             InfluenceOptions options;
+             options.solver = solver;
+             options.polish = polish;
+             options.hard_labels = hard_labels;
+             options.cg.rtol = cg_rtol;
+             options.cg.max_iter = cg_max_iter;
+             return std::make_unique<E>(hold<T>(std::move(X), intercept, family,
+                                                outputs, std::move(y),
+                                                std::move(weights), std::move(penalty)),
+                                        std::move(theta), options, n_threads);
+           }),
+           py::arg("X").noconvert(), py::arg("intercept"), py::arg("family"),
+           py::arg("outputs"), py::arg("y").noconvert(), py::arg("weights"),
+           py::arg("penalty"), py::arg("theta"), py::arg("solver"), py::arg("polish"),
+           py::arg("hard_labels"), py::arg("cg_rtol"), py::arg("cg_max_iter"),
+           py::arg("n_threads"))
+      .def(
+          "scores",
+          [](const E& self, const Input<T>& test, const Input<double>& y, Target target,
+             Method method, Input<T> out) {
+            const Design<T> X{view<T>(test, "X_test"),
+                              self->problem().design.intercept};
+            const ConstMatrix labels = view<double>(y, "y_test");
+            const MatrixView<T> to = writable<T>(out, "out");
+            released([&] { self->scores(X, labels, target, method, to); });
+          },
+          py::arg("test").noconvert(), py::arg("y").noconvert(), py::arg("target"),
+          py::arg("method"), py::arg("out").noconvert())
+      .def(
+          "mean_scores",
+          [](const E& self, const Input<T>& test, const Input<double>& y, Target target,
+             Input<T> out) {
+            const Design<T> X{view<T>(test, "X_test"),
+                              self->problem().design.intercept};
+            const ConstMatrix labels = view<double>(y, "y_test");
+            const MatrixView<T> to = writable<T>(out, "out");
+            released([&] { self->mean_scores(X, labels, target, to); });
+          },
+          py::arg("test").noconvert(), py::arg("y").noconvert(), py::arg("target"),
+          py::arg("out").noconvert())
+      .def(
+          "gradient_scores",
+          [](const E& self, const Input<double>& gradients, Input<T> out) {
+            const ConstMatrix G = view<double>(gradients, "gradients");
+            const MatrixView<T> to = writable<T>(out, "out");
+            released([&] { self->gradient_scores(G, to); });
+          },
+          py::arg("gradients").noconvert(), py::arg("out").noconvert())
+      .def(
+          "top",
+          [](const E& self, const Input<T>& test, const Input<double>& y, Target target,
+             index k) {
+            const Design<T> X{view<T>(test, "X_test"),
+                              self->problem().design.intercept};
+            const ConstMatrix labels = view<double>(y, "y_test");
+            return top_tuple(released([&] { return self->top(X, labels, target, k); }),
+                             X.rows());
+          },
+          py::arg("test").noconvert(), py::arg("y").noconvert(), py::arg("target"),
+          py::arg("k"))
+      .def(
+          "gradient_top",
+          [](const E& self, const Input<double>& gradients, index k) {
+            const ConstMatrix G = view<double>(gradients, "gradients");
+            return top_tuple(released([&] { return self->gradient_top(G, k); }),
+                             G.rows);
+          },
+          py::arg("gradients").noconvert(), py::arg("k"))
+      .def("self_influence",
+           [filled](const E& self) {
+             return filled(self->problem().design.rows(), 1,
+                           [&](Matrix out) { self->self_influence(out); });
+           })
+      .def("gradient_outer_product",
+           [filled](const E& self) {
+             const index P = self->problem().parameters();
+             return filled(P, P,
+                           [&](Matrix out) { self->gradient_outer_product(out); });
+           })
+      .def("inverse_hessian",
+           [filled](const E& self) {
+             const index P = self->problem().parameters();
+             return filled(P, P, [&](Matrix out) { self->inverse_hessian(out); });
+           })
+      .def("one_step_coefficients",
+           [filled](const E& self) {
+             return filled(self->problem().design.rows(), self->problem().parameters(),
+                           [&](Matrix out) { self->one_step_coefficients(out); });
+           })
+      .def_property_readonly("theta",
+                             [](const E& self) {
+                               return py::array_t<double>(
+                                   static_cast<py::ssize_t>(self->theta().size()),
+                                   self->theta().data());
+                             })
+      .def_property_readonly("residual",
+                             [](const E& self) { return copy_of(self->residual()); })
+      .def_property_readonly(
+          "linear_predictor",
+          [](const E& self) { return copy_of(self->linear_predictor()); })
+      .def_property_readonly("polish",
+                             [](const E& self) {
+                               const Polish& polish = self->polish();
+                               return py::make_tuple(polish.steps, polish.move,
+                                                     polish.left, polish.gradient_norm);
+                             })
+      .def_property_readonly("nbytes", [](const E& self) { return self->bytes(); });
+}
+
+}  // namespace
+
+void register_influence(py::module_& module) {
+  py::enum_<Solver>(module, "Solver")
+      .value("cholesky", Solver::cholesky)
+      .value("cg", Solver::cg);
+  py::enum_<Target>(module, "Target")
+      .value("loss", Target::loss)
+      .value("margin", Target::margin)
+      .value("probability", Target::probability);
+  py::enum_<Method>(module, "Method")
+      .value("influence", Method::influence)
+      .value("one_step", Method::one_step);
+  register_engine<double>(module, "Influence64");
+  register_engine<float>(module, "Influence32");
+}
+
+}  // namespace upweight::python

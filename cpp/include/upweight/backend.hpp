@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include "upweight/problem.hpp"
+#include "upweight/view.hpp"
+
+#include <cstdint>
+#include <vector>
+
+namespace upweight {
+
+/// Second derivatives of the losses, row by row, in the form that never stores K x K:
+///   W_i[k, l] = [k == l] diagonal(i, k) + sign * factor(i, k) factor(i, l).
+struct RowWeights {
+  ConstMatrix diagonal;  // n x K, or empty for zero
+  ConstMatrix factor;    // n x K, or empty for zero
+  double sign = 1;
+  bool rows_sum_to_zero = false;  // softmax: sum_l W_i[k, l] = 0
+};
+
+/// What `glm_terms` tells the host.
+struct GlmSummary {
+  double loss = 0;  // sum_i s_i l_i
+  double worst_residual =
+      0;  // min over outputs of max_i |dl_i/deta| over rows of weight
+};
+
+/// A Hessian's Cholesky factor: `count` upper triangles R of order `order`, H = R'R,
+/// one under the other. Segment k of a parameter vector uses block min(k, count - 1).
+struct Factor {
+  ConstMatrix blocks;  // (count * order) x order
+  index count = 1;
+  [[nodiscard]] index order() const { return blocks.cols; }
+  [[nodiscard]] ConstMatrix block(index k) const {
+    return blocks.block((k < count ? k : count - 1) * order(), order());
+  }
+};
+
+/// What bounds a row's part in a scan: |g'H^-1 g|^(1/2), and |D^-1 g| for D^2 near diag
+/// H.
+struct ScanBounds {
+  std::vector<std::int64_t> order;       // rows by falling norm; empty: as they come
+  std::vector<double> norm;              // n, of each row (empty when unknown)
+  std::vector<double> scaled_norm;       // n, of each row
+  std::vector<double> test_norm;         // m
+  std::vector<double> test_scaled_norm;  // m
+  double smallest_scale = 1, largest_scale = 1;  // of D
+};
+
+/// The k largest and k smallest scores of each test row, best first; ties go to the
+/// lower row number.
+struct TopK {
+  std::vector<std::int64_t> helpful, harmful;          // m x k
+  std::vector<double> helpful_scores, harmful_scores;  // m x k
+  std::int64_t pairs_scanned = 0;                      // of the m n there are
+};
+
+/// The words that algorithms are written in. T is the type of the data matrix;
+/// everything derived from it is double. n rows, q columns (intercept included), K
+/// outputs, P = K q parameters ordered output by output. Outputs never alias inputs
+/// unless said. A word may be called from many threads at once; all results are the
+/// same bits for any number of threads.
+template <class T>
+class Backend {
+public:
+  virtual ~Backend() = default;
+
+  // --- memory ---------------------------------------------------------------------
+  /// A matrix of zeros in this backend's memory.
+  [[nodiscard]] virtual Array zeros(index rows, index cols) const = 0;
+  virtual void copy(ConstMatrix from, Matrix to) const = 0;
+  virtual void fill(Matrix to, double value) const = 0;
+  /// Copies between this backend's memory and the host's (there without gaps).
+  virtual void upload(const double* from, Matrix to) const = 0;
+  virtual void download(ConstMatrix from, double* to) const = 0;
+
+  // --- one pass over the rows of X ------------------------------------------------
+  /// eta = X theta' for theta (K x q).                              2 n q K flops
+  virtual void linear_predictor(const Design<T>& X, ConstMatrix theta,
+                                Matrix eta) const = 0;
+  /// H_kl = X' diag(w_kl) X + [k == l] diag(penalty), upper triangles of the blocks
+  /// that `coupling` names, mirrored; and, when r is not empty, g_k = X' r_k (K x q),
+  /// in the same pass. Columns that softmax leaves unpenalised get tau vv' (v constant
+  /// over outputs), which moves nothing that is orthogonal to v.
+  ///                  n q^2 flops a block: 1, K or K(K+1)/2 (softmax: K(K-1)/2)
+  virtual void gram(const Design<T>& X, const RowWeights& W, Coupling coupling,
+                    const std::vector<double>& penalty, ConstMatrix r, Matrix H,
+                    Matrix g) const = 0;
+  /// out_b = X'(W(X v_b)) + penalty v_b for the rows v_b of V (B x P), X read once;
+  /// plus tie_j times the mean over outputs of column j (tie may be empty): gram's tau
+  /// vv'.
+  ///                                                                4 n P B flops
+  virtual void hessian_product(const Design<T>& X, const RowWeights& W,
+                               const std::vector<double>& penalty,
+                               const std::vector<double>& tie, ConstMatrix V,
+                               Matrix out) const = 0;
+  /// diag X'WX + penalty (1 x P).                                    2 n P flops
+  virtual void hessian_diagonal(const Design<T>& X, const RowWeights& W,
+                                const std::vector<double>& penalty,
+                                Matrix out) const = 0;
+  /// sum_i a_i (x) x_i for a (n x K): out (K x q).                  2 n P flops
+  virtual void gradient(const Design<T>& X, ConstMatrix a, Matrix out) const = 0;
+  /// Row i of out (n x P) is a_i (x) x_i: the per-example gradients. n P
+  virtual void gradient_rows(const Design<T>& X, ConstMatrix a, Matrix out) const = 0;
+  /// out[t, i] = v_t . (a_i (x) x_i) for the rows v_t of V (m x P).  2 m n P flops
+  virtual void score(const Design<T>& X, ConstMatrix a, ConstMatrix V,
+                     MatrixView<T> out) const = 0;
+  /// out[t, i] = f(y_t, eta_t + u_ti) - f(y_t, eta_t), where u_ti (K) holds the
+  /// products of rows t K .. t K + K - 1 of V (m K x P) with a_i (x) x_i.    2 m K n P
+  /// flops
+  virtual void change(const Design<T>& X, ConstMatrix a, ConstMatrix V, Family family,
+                      Target target, ConstMatrix y, ConstMatrix eta,
+                      MatrixView<T> out) const = 0;
+  /// out[i] = |R^-T (a_i (x) x_i)|^2 (n x 1).                       n P q, or n P^2
+  /// (full)
+  virtual void quadratic_form(const Design<T>& X, const Factor& factor, ConstMatrix a,
+                              Matrix out) const = 0;
+  /// C_i[k, l] = (e_k (x) x_i)' H^-1 (e_l (x) x_i): diagonals (n x K) unless the factor
+  /// couples the outputs, then whole blocks (n x K^2).         n q^2 a block; full: n K
+  /// P^2
+  virtual void leverage_blocks(const Design<T>& X, const Factor& factor, index outputs,
+                               Matrix out) const = 0;
+  /// out[i] = |a_i| |x_i / scale| (n x 1), scale (q).               3 n q
+  virtual void scaled_norm(const Design<T>& X, ConstMatrix a, ConstMatrix scale,
+                           Matrix out) const = 0;
+  /// The k best of both ends of every row of `score`, never forming it: tiles are
+  /// scanned in float32, in the order of the bounds, until no later row can enter; all
+  /// that the rounding bound cannot exclude is recomputed in float64.        at most 2
+  /// m n P flops
+  virtual TopK top_k(const Design<T>& X, ConstMatrix a, ConstMatrix V,
+                     const ScanBounds& bounds, index k) const = 0;
+
+  // --- elementwise, on n x K ------------------------------------------------------
+  /// eta_out = eta + step * direction (direction may be empty, eta_out may be eta),
+  /// then residual r = s l', and weights W = s l'' in the form of RowWeights (factor is
+  /// written for softmax only). Row weights may be empty for ones.
+  virtual GlmSummary glm_terms(Family family, ConstMatrix y, ConstMatrix s,
+                               ConstMatrix eta, ConstMatrix direction, double step,
+                               Matrix eta_out, Matrix r, Matrix diagonal,
+                               Matrix factor) const = 0;
+  /// a = df/deta (m x K) of the target at eta.
+  virtual void target_gradient(Family family, Target target, ConstMatrix y,
+                               ConstMatrix eta, Matrix a) const = 0;
+  /// a_i = (I - W_i C_i)^-1 r_i: the coefficients of the Newton step that removes row
+  /// i, delta_i = H^-1 (a_i (x) x_i). C as `leverage_blocks` leaves it. Returns the
+  /// number of the first row whose removal leaves a singular Hessian, or -1.
+  virtual index removal_coefficients(const RowWeights& W, ConstMatrix C, ConstMatrix r,
+                                     Matrix a) const = 0;
+  /// max |x_ij|; infinite when any entry is not finite.
+  [[nodiscard]] virtual double max_abs(ConstMatrix x) const = 0;
+
+  // --- dense matrices of order P ---------------------------------------------------
+  /// H = R'R, upper triangle of each of the blocks in place (the rest is zeroed).
+  /// Returns the first row whose pivot is under `tolerance` times its diagonal, or -1.
+  /// P^3 / 3
+  virtual index potrf(Matrix H, index count, double tolerance) const = 0;
+  /// Rows b of B (m x P) become H^-1 b; with `half`, R^-T b.         2 m P^2
+  virtual void solve(const Factor& factor, Matrix B, bool half) const = 0;
+
+  // --- conjugate gradients, a right-hand side a row, scalars (m x 1) kept where they
+  // are
+  /// rho_b = r_b . z_b and |r_b|^2, with z = r / precond.            3 m P
+  virtual void cg_dots(ConstMatrix R, ConstMatrix precond, Matrix rho,
+                       Matrix norm2) const = 0;
+  /// p_b = r_b / precond + (rho_b / rho_old_b) p_b; rho_old 0 means none.  4 m P
+  virtual void cg_direction(ConstMatrix R, ConstMatrix precond, ConstMatrix rho,
+                            ConstMatrix rho_old, Matrix P) const = 0;
+  /// a = rho_b / (p_b . q_b); x_b += a p_b; r_b -= a q_b; nothing where rho_b is 0. 8 m
+  /// P
+  virtual void cg_advance(ConstMatrix P, ConstMatrix Q, ConstMatrix rho, Matrix X,
+                          Matrix R) const = 0;
+};
+
+}  // namespace upweight

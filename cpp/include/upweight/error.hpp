@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include "upweight/view.hpp"
+
+#include <stdexcept>
+#include <string>
+
+namespace upweight {
+
+/// A Hessian that is not positive definite to working precision.
+class SingularError : public std::runtime_error {
+public:
+  SingularError(const std::string& what, index parameter)
+      : std::runtime_error(what), parameter_(parameter) {}
+  /// Column of the design whose pivot vanished first; -1 where there is none to name.
+  [[nodiscard]] index parameter() const { return parameter_; }
+
+private:
+  index parameter_;
+};
+
+/// A problem without a finite optimum: some direction classifies every row.
+class SeparableError : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// An iteration that ended before its tolerance was met.
+class NotConvergedError : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// The caller asked to stop (Ctrl-C).
+class Interrupted : public std::runtime_error {
+public:
+  Interrupted() : std::runtime_error("interrupted") {}
+};
+
+}  // namespace upweight

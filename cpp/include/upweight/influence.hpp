@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include "upweight/backend.hpp"
+#include "upweight/newton.hpp"
+
+#include <mutex>
+#include <optional>
+#include <vector>
+
+namespace upweight {
+
+enum class Method {
+  influence,  // S[t, i] = g_t' H^-1 g_i
+  one_step,   // f at the linear predictor moved by one Newton step without row i
+};
+
+struct InfluenceOptions {
+  Solver solver = Solver::cholesky;
+  bool polish = true;
+  bool hard_labels = false;
+  CgOptions cg;
+};
+
+/// What polishing did to the parameters it was given.
+struct Polish {
+  int steps = 0;
+  double move = 0;           // largest change of a training row's linear predictor
+  double left = 0;           // what one more step would change
+  double gradient_norm = 0;  // largest entry of grad J where it ended
+};
+
+/// Influence of the training rows of one fitted problem. Immutable after construction,
+/// so one object serves many threads. Holds views of the problem's arrays: they must
+/// outlive it.
+///
+/// Memory, in doubles: n K (3, softmax 4) + the blocks of H + n (norms, on first use).
+template <class T>
+class Influence {
+public:
+  Influence(const Backend<T>& backend, Problem<T> problem, std::vector<double> theta,
+            const InfluenceOptions& options);
+
+  /// scores (m x n) of a target of the rows of `test`, by either method.
+  void scores(const Design<T>& test, ConstMatrix y, Target target, Method method,
+              MatrixView<T> out) const;
+  /// Influence on the mean of the target over the rows of `test`: out (1 x n), O(n P).
+  void mean_scores(const Design<T>& test, ConstMatrix y, Target target,
+                   MatrixView<T> out) const;
+  /// scores (m x n) of any targets, by their gradients (m x P).
+  void gradient_scores(ConstMatrix gradients, MatrixView<T> out) const;
+  /// The k best of both ends of each row of `scores`, without forming it.
+  [[nodiscard]] TopK top(const Design<T>& test, ConstMatrix y, Target target,
+                         index k) const;
+  [[nodiscard]] TopK gradient_top(ConstMatrix gradients, index k) const;
+  /// S[i, i] (n x 1).
+  void self_influence(Matrix out) const;
+  /// sum_i g_i g_i' (P x P).
+  void gradient_outer_product(Matrix out) const;
+  /// H^-1 (P x P); the pseudo-inverse where softmax leaves H singular.
+  void inverse_hessian(Matrix out) const;
+  /// Row i (of n x P): H^-1 (a_i (x) x_i), the one-step change of theta without row i.
+  void one_step_coefficients(Matrix out) const;
+  /// Rows b of B (m x P) become H^-1 b.
+  void solve(Matrix B) const;
+
+  [[nodiscard]] const std::vector<double>& theta() const { return state_.theta; }
+  [[nodiscard]] const Polish& polish() const { return polish_; }
+  [[nodiscard]] const Problem<T>& problem() const { return problem_; }
+  [[nodiscard]] ConstMatrix residual() const { return state_.residual; }
+  [[nodiscard]] ConstMatrix linear_predictor() const { return state_.eta; }
+  [[nodiscard]] index bytes() const;
+
+private:
+  [[nodiscard]] Factor factor() const;
+  void test_gradients(const Design<T>& test, ConstMatrix y, Target target, Matrix eta,
+                      Matrix a) const;
+  [[nodiscard]] Array removal_coefficients() const;
+  [[nodiscard]] Array scale() const;
+  [[nodiscard]] const ScanBounds& training_bounds() const;
+
+  const Backend<T>& backend_;
+  Problem<T> problem_;
+  InfluenceOptions options_;
+  Polish polish_;
+  GlmState state_;
+  mutable std::once_flag bounds_once_;
+  mutable ScanBounds bounds_;  // of the training rows, made by the first `top`
+};
+
+}  // namespace upweight

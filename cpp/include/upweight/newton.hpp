@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include "upweight/backend.hpp"
+#include "upweight/cg.hpp"
+
+#include <vector>
+
+namespace upweight {
+
+enum class Solver { cholesky, cg };
+
+struct NewtonOptions {
+  Solver solver = Solver::cholesky;
+  CgOptions cg;
+  int max_iter = 100;
+  double tolerance = 1e-6;  // on the largest move of a linear predictor in a step
+  bool apply_last = true;   // take the step that is under the tolerance: convergence is
+                            // quadratic, so the optimum is its square away. Else stop
+                            // before it, with terms and factor where theta is.
+  bool hard_labels = false;  // every y is a class, so perfect separation can be told
+};
+
+/// A problem at one point theta: what Newton's method needs there and influence keeps.
+struct GlmState {
+  std::vector<double> theta;  // P
+  Array eta;                  // n x K
+  Array residual;             // n x K, s l'
+  Array diagonal, factor;     // n x K each: W in the form of RowWeights
+  Array hessian;              // its Cholesky factor; empty for cg
+  index blocks = 1;           // of the factor
+
+  [[nodiscard]] RowWeights weights(Family family) const {
+    const bool coupled = family == Family::multinomial;
+    return {diagonal, coupled ? factor.view() : Matrix(), -1.0, coupled};
+  }
+};
+
+struct NewtonResult {
+  GlmState state;
+  int iterations = 0;  // steps taken
+  double objective = 0;
+  double gradient_norm = 0;  // largest entry of grad J at theta
+  double total_move = 0;     // sum over steps of the largest move of a linear predictor
+  double last_move = 0;      // of the last step, taken or not
+  bool converged = false;
+};
+
+/// Minimises J by Newton's method from `start` (P), or from zero when it is empty.
+/// A full step is taken as soon as self-concordance promises that it contracts
+/// (M max |x'd| <= 1/2); before that, a backtracking line search on J.
+/// Each iteration: one Gram with the gradient (n q^2 a block), one factorisation, one
+/// product X d. Throws SingularError, SeparableError; not converging is in the result.
+template <class T>
+NewtonResult newton(const Backend<T>& backend, const Problem<T>& problem,
+                    std::vector<double> start, const NewtonOptions& options);
+
+/// Smallest admissible pivot of a Hessian of order P, relative to its diagonal.
+[[nodiscard]] double pivot_tolerance(index parameters);
+
+}  // namespace upweight

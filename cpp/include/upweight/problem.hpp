@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include "upweight/view.hpp"
+
+#include <vector>
+
+namespace upweight {
+
+/// The losses; their formulas are in formula.hpp.
+enum class Family { gaussian, binomial, multinomial, poisson };
+
+/// Which scalar f of a row's outputs an influence is about.
+enum class Target {
+  loss,         // l(y, eta)
+  margin,       // eta, or eta of the row's own class
+  probability,  // of the second class, or of the row's own class
+};
+
+/// How the outputs of a model share its Hessian of order P = K q.
+enum class Coupling {
+  shared,    // I_K (x) H_1: one q x q block serves all outputs (gaussian)
+  separate,  // K blocks of q x q, one for each output (binomial, poisson)
+  full,      // one P x P block (multinomial)
+};
+
+[[nodiscard]] constexpr Coupling coupling_of(Family family) {
+  return family == Family::gaussian      ? Coupling::shared
+         : family == Family::multinomial ? Coupling::full
+                                         : Coupling::separate;
+}
+
+/// The rows x_i of a data matrix, each with a 1 appended when there is an intercept.
+/// Words read it through blocks of rows only, so that a sparse matrix, or a source of
+/// blocks on disk, can stand in its place.
+template <class T>
+struct Design {
+  MatrixView<const T> features;  // n x p
+  bool intercept = false;
+
+  [[nodiscard]] index rows() const { return features.rows; }
+  [[nodiscard]] index columns() const { return features.cols + (intercept ? 1 : 0); }
+};
+
+/// J(theta) = sum_i s_i l(y_i, eta_i) + 1/2 sum_j penalty_j |theta_j|^2.
+template <class T>
+struct Problem {
+  Design<T> design;
+  Family family = Family::gaussian;
+  index outputs = 1;            // K
+  ConstMatrix y;                // n x K; multinomial: n x 1 class numbers
+  ConstMatrix weights;          // n x 1 row weights s, or empty for all ones
+  std::vector<double> penalty;  // q, the same for every output
+
+  [[nodiscard]] index parameters() const { return outputs * design.columns(); }
+};
+
+}  // namespace upweight

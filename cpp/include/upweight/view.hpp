@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <type_traits>
+
+namespace upweight {
+
+using index = std::ptrdiff_t;
+
+/// A row-major matrix that somebody else owns: entry (i, j) is data[i * stride + j].
+template <class T>
+struct MatrixView {
+  T* data = nullptr;
+  index rows = 0;
+  index cols = 0;
+  index stride = 0;  // elements from one row to the next, at least cols
+
+  MatrixView() = default;
+  MatrixView(T* data_, index rows_, index cols_)
+      : MatrixView(data_, rows_, cols_, cols_) {}
+  MatrixView(T* data_, index rows_, index cols_, index stride_)
+      : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
+
+  /// A view of mutable data is a view of constant data.
+  template <class U>
+    requires(std::is_same_v<const U, T> && !std::is_same_v<U, T>)
+  MatrixView(const MatrixView<U>& other)
+      : MatrixView(other.data, other.rows, other.cols, other.stride) {}
+
+  [[nodiscard]] T* row(index i) const { return data + i * stride; }
+  [[nodiscard]] T& operator()(index i, index j) const { return data[i * stride + j]; }
+  [[nodiscard]] bool empty() const { return rows == 0 || cols == 0; }
+  [[nodiscard]] MatrixView block(index first, index count) const {
+    return {row(first), count, cols, stride};
+  }
+};
+
+using Matrix = MatrixView<double>;
+using ConstMatrix = MatrixView<const double>;
+
+/// A matrix of doubles in a backend's own memory, freed with the array.
+class Array {
+public:
+  using Free = void (*)(double*);
+
+  Array() = default;
+  Array(double* data, index rows, index cols, Free free)
+      : data_(data, free), rows_(rows), cols_(cols) {}
+
+  [[nodiscard]] Matrix view() const { return {data_.get(), rows_, cols_}; }
+  operator Matrix() const { return view(); }
+  operator ConstMatrix() const { return view(); }
+  [[nodiscard]] index rows() const { return rows_; }
+  [[nodiscard]] index cols() const { return cols_; }
+  [[nodiscard]] bool empty() const { return rows_ == 0 || cols_ == 0; }
+  [[nodiscard]] index bytes() const {
+    return rows_ * cols_ * static_cast<index>(sizeof(double));
+  }
+
+private:
+  std::unique_ptr<double, Free> data_{nullptr, nullptr};
+  index rows_ = 0;
+  index cols_ = 0;
+};
+
+}  // namespace upweight

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "upweight/influence.hpp"
+
+#include "upweight/error.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <sstream>
+#include <utility>
+
+namespace upweight {
+
+namespace {
+
+constexpr index solve_rows_at_once = 64;  // right-hand sides of one run of cg
+
+std::vector<double> on_host(const Array& array, const auto& backend) {
+  std::vector<double> values(static_cast<std::size_t>(array.rows() * array.cols()));
+  backend.download(array, values.data());
+  return values;
+}
+
+}  // namespace
+
+template <class T>
+Influence<T>::Influence(const Backend<T>& backend, Problem<T> problem,
+                        std::vector<double> theta, const InfluenceOptions& options)
+    : backend_(backend), problem_(std::move(problem)), options_(options) {
+  NewtonOptions newton_options;
+  newton_options.solver = options.solver;
+  newton_options.cg = options.cg;
+  newton_options.hard_labels = options.hard_labels && options.polish;
+  newton_options.apply_last = false;
+  newton_options.max_iter = options.polish ? 10 : 0;
+  newton_options.tolerance = 1e-11;
+  NewtonResult result = newton(backend_, problem_, std::move(theta), newton_options);
+  state_ = std::move(result.state);
+  polish_ = {result.iterations, result.total_move, result.last_move,
+             result.gradient_norm};
+}
+
+template <class T>
+Factor Influence<T>::factor() const {
+  return {state_.hessian, state_.blocks};
+}
+
+template <class T>
+void Influence<T>::solve(Matrix B) const {
+  if (options_.solver == Solver::cholesky) {
+    backend_.solve(factor(), B, false);
+    return;
+  }
+  for (index first = 0; first < B.rows; first += solve_rows_at_once)
+    conjugate_gradients(
+        backend_, problem_.design, state_.weights(problem_.family), problem_.penalty,
+        B.block(first, std::min(solve_rows_at_once, B.rows - first)), options_.cg);
+}
+
+template <class T>
+void Influence<T>::test_gradients(const Design<T>& test, ConstMatrix y, Target target,
+                                  Matrix eta, Matrix a) const {
+  const Array theta = backend_.zeros(problem_.outputs, problem_.design.columns());
+  backend_.upload(state_.theta.data(), theta);
+  backend_.linear_predictor(test, theta, eta);
+  backend_.target_gradient(problem_.family, target, y, eta, a);
+}
+
+template <class T>
+void Influence<T>::scores(const Design<T>& test, ConstMatrix y, Target target,
+                          Method method, MatrixView<T> out) const {
+  const index m = test.rows(), K = problem_.outputs, P = problem_.parameters();
+  const Array eta = backend_.zeros(m, K), a = backend_.zeros(m, K);
+  test_gradients(test, y, target, eta, a);
+  if (method == Method::influence) {
+    const Array V = backend_.zeros(m, P);
+    backend_.gradient_rows(test, a, V);
+    solve(V);
+    backend_.score(problem_.design, state_.residual, V, out);
+    return;
+  }
+  // H^-1 (e_k (x) x_t): what moves output k of test row t
+  const Array V = backend_.zeros(m * K, P);
+  const Array unit = backend_.zeros(m, K);
+  std::vector<double> ones(static_cast<std::size_t>(m * K));
+  for (index k = 0; k < K; ++k) {
+    for (index t = 0; t < m; ++t)
+      for (index l = 0; l < K; ++l)
+        ones[static_cast<std::size_t>(t * K + l)] = l == k ? 1.0 : 0.0;
+    backend_.upload(ones.data(), unit);
+    backend_.gradient_rows(test, unit,
+                           Matrix(V.view().row(k), m, P, K * P));  // rows t K + k
+  }
+  solve(V);
+  backend_.change(problem_.design, removal_coefficients(), V, problem_.family, target,
+                  y, eta, out);
+}
+
+template <class T>
+void Influence<T>::mean_scores(const Design<T>& test, ConstMatrix y, Target target,
+                               MatrixView<T> out) const {
+  const index m = test.rows(), K = problem_.outputs, q = problem_.design.columns();
+  const Array eta = backend_.zeros(m, K), a = backend_.zeros(m, K);
+  test_gradients(test, y, target, eta, a);
+  const Array g = backend_.zeros(K, q);
+  backend_.gradient(test, a, g);
+  std::vector<double> mean = on_host(g, backend_);
+  for (double& value : mean)
+    value /= static_cast<double>(m);
+  const Array V = backend_.zeros(1, problem_.parameters());
+  backend_.upload(mean.data(), V);
+  solve(V);
+  backend_.score(problem_.design, state_.residual, V, out);
+}
+
+template <class T>
+void Influence<T>::gradient_scores(ConstMatrix gradients, MatrixView<T> out) const {
+  const Array V = backend_.zeros(gradients.rows, gradients.cols);
+  backend_.copy(gradients, V);
+  solve(V);
+  backend_.score(problem_.design, state_.residual, V, out);
+}
+
+template <class T>
+TopK Influence<T>::top(const Design<T>& test, ConstMatrix y, Target target,
+                       index k) const {
+  const index m = test.rows(), K = problem_.outputs;
+  const Array eta = backend_.zeros(m, K), a = backend_.zeros(m, K);
+  test_gradients(test, y, target, eta, a);
+  const Array gradients = backend_.zeros(m, problem_.parameters());
+  backend_.gradient_rows(test, a, gradients);
+  return gradient_top(gradients, k);
+}
+
+template <class T>
+TopK Influence<T>::gradient_top(ConstMatrix gradients, index k) const {
+  const index m = gradients.rows, P = gradients.cols, q = problem_.design.columns();
+  const Array V = backend_.zeros(m, P);
+  backend_.copy(gradients, V);
+  solve(V);
+  ScanBounds bounds = training_bounds();
+
+  // |z_t| = (g_t . v_t)^(1/2) and |D v_t|, on the host: m P numbers, once
+  const Array scaling = scale();
+  const std::vector<double> d = on_host(scaling, backend_), v = on_host(V, backend_);
+  std::vector<double> g(static_cast<std::size_t>(m * P));
+  backend_.download(gradients, g.data());
+  for (index t = 0; t < m; ++t) {
+    double norm2 = 0, scaled2 = 0;
+    for (index j = 0; j < P; ++j) {
+      const auto at = static_cast<std::size_t>(t * P + j);
+      norm2 += g[at] * v[at];
+      const double dv = d[static_cast<std::size_t>(j % q)] * v[at];
+      scaled2 += dv * dv;
+    }
+    bounds.test_norm.push_back(std::sqrt(std::max(norm2, 0.0)));
+    bounds.test_scaled_norm.push_back(std::sqrt(scaled2));
+  }
+  return backend_.top_k(problem_.design, state_.residual, V, bounds, k);
+}
+
+/// D (1 x q): root of the diagonal of H, averaged over outputs; 1 where that vanishes.
+template <class T>
+Array Influence<T>::scale() const {
+  const index q = problem_.design.columns(), P = problem_.parameters();
+  const Array diagonal = backend_.zeros(1, P);
+  backend_.hessian_diagonal(problem_.design, state_.weights(problem_.family),
+                            problem_.penalty, diagonal);
+  const std::vector<double> host = on_host(diagonal, backend_);
+  std::vector<double> d(static_cast<std::size_t>(q), 0.0);
+  for (std::size_t j = 0; j < host.size(); ++j)
+    d[j % d.size()] += host[j] / static_cast<double>(problem_.outputs);
+  for (double& value : d)
+    value = value > 0 ? std::sqrt(value) : 1.0;
+  Array scaling = backend_.zeros(1, q);
+  backend_.upload(d.data(), scaling);
+  return scaling;
+}
+
+template <class T>
+const ScanBounds& Influence<T>::training_bounds() const {
+  std::call_once(bounds_once_, [&] {
+    ScanBounds bounds;
+    const Array scaling = scale();
+    const std::vector<double> d = on_host(scaling, backend_);
+    bounds.smallest_scale = *std::min_element(d.begin(), d.end());
+    bounds.largest_scale = *std::max_element(d.begin(), d.end());
+    const index n = problem_.design.rows();
+    const Array norms = backend_.zeros(n, 1);
+    backend_.scaled_norm(problem_.design, state_.residual, scaling, norms);
+    bounds.scaled_norm = on_host(norms, backend_);
+    if (options_.solver == Solver::cholesky) {
+      self_influence(norms);
+      bounds.norm = on_host(norms, backend_);
+      for (double& norm : bounds.norm)
+        norm = std::sqrt(std::max(norm, 0.0));
+      bounds.order.resize(static_cast<std::size_t>(n));
+      std::iota(bounds.order.begin(), bounds.order.end(), std::int64_t(0));
+      std::stable_sort(bounds.order.begin(), bounds.order.end(),
+                       [&](std::int64_t i, std::int64_t j) {
+                         return bounds.norm[static_cast<std::size_t>(i)] >
+                                bounds.norm[static_cast<std::size_t>(j)];
+                       });
+    }
+    bounds_ = std::move(bounds);
+  });
+  return bounds_;
+}
+
+template <class T>
+void Influence<T>::self_influence(Matrix out) const {
+  if (options_.solver == Solver::cholesky) {
+    backend_.quadratic_form(problem_.design, factor(), state_.residual, out);
+    return;
+  }
+  // g_i . H^-1 g_i, a block of rows at a time
+  const index n = problem_.design.rows(), P = problem_.parameters();
+  std::vector<double> values(static_cast<std::size_t>(n));
+  for (index first = 0; first < n; first += solve_rows_at_once) {
+    const index count = std::min(solve_rows_at_once, n - first);
+    const Design<T> rows{problem_.design.features.block(first, count),
+                         problem_.design.intercept};
+    const Array G = backend_.zeros(count, P), V = backend_.zeros(count, P);
+    backend_.gradient_rows(rows, state_.residual.view().block(first, count), G);
+    backend_.copy(G, V);
+    solve(V);
+    const std::vector<double> g = on_host(G, backend_), v = on_host(V, backend_);
+    for (index i = 0; i < count; ++i)
+      values[static_cast<std::size_t>(first + i)] = std::inner_product(
+          g.begin() + i * P, g.begin() + (i + 1) * P, v.begin() + i * P, 0.0);
+  }
+  backend_.upload(values.data(), out);
+}
+
+template <class T>
+Array Influence<T>::removal_coefficients() const {
+  if (options_.solver != Solver::cholesky)
+    throw std::invalid_argument("solver: method='one_step' needs leverages, expected "
+                                "solver='cholesky', got solver='cg'");
+  const index n = problem_.design.rows(), K = problem_.outputs;
+  const bool coupled = coupling_of(problem_.family) == Coupling::full && K > 1;
+  const Array C = backend_.zeros(n, coupled ? K * K : K);
+  backend_.leverage_blocks(problem_.design, factor(), K, C);
+  Array a = backend_.zeros(n, K);
+  const index bad = backend_.removal_coefficients(state_.weights(problem_.family), C,
+                                                  state_.residual, a);
+  if (bad >= 0) {
+    std::ostringstream message;
+    message << "X: without training row " << bad
+            << " the Hessian is singular (its leverage is 1); use l2 > 0";
+    throw SingularError(message.str(), -1);
+  }
+  return a;
+}
+
+template <class T>
+void Influence<T>::one_step_coefficients(Matrix out) const {
+  backend_.gradient_rows(problem_.design, removal_coefficients(), out);
+  solve(out);
+}
+
+template <class T>
+void Influence<T>::gradient_outer_product(Matrix out) const {
+  const std::vector<double> none(problem_.penalty.size(), 0.0);
+  const RowWeights outer{{}, state_.residual, 1.0, false};
+  backend_.gram(problem_.design, outer, Coupling::full, none, {}, out, {});
+}
+
+template <class T>
+void Influence<T>::inverse_hessian(Matrix out) const {
+  std::vector<double> identity(static_cast<std::size_t>(out.rows * out.cols), 0.0);
+  for (index j = 0; j < out.rows; ++j)
+    identity[static_cast<std::size_t>(j * out.cols + j)] = 1.0;
+  // what softmax leaves undetermined stays out: I - vv', whose rows are orthogonal to v
+  const index q = problem_.design.columns(), K = problem_.outputs;
+  for (index j = 0; j < (problem_.family == Family::multinomial ? q : 0); ++j)
+    if (problem_.penalty[static_cast<std::size_t>(j)] == 0)
+      for (index k = 0; k < K; ++k)
+        for (index l = 0; l < K; ++l)
+          identity[static_cast<std::size_t>((k * q + j) * out.cols + l * q + j)] -=
+              1.0 / static_cast<double>(K);
+  backend_.upload(identity.data(), out);
+  solve(out);
+}
+
+template <class T>
+index Influence<T>::bytes() const {
+  return state_.eta.bytes() + state_.residual.bytes() + state_.diagonal.bytes() +
+         state_.factor.bytes() + state_.hessian.bytes();
+}
+
+template class Influence<double>;
+template class Influence<float>;
+
+}  // namespace upweight

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "upweight/newton.hpp"
+
+#include "formula.hpp"
+#include "upweight/error.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <sstream>
+#include <utility>
+
+namespace upweight {
+
+double pivot_tolerance(index parameters) {
+  return 16.0 * static_cast<double>(parameters) *
+         std::numeric_limits<double>::epsilon();
+}
+
+namespace {
+
+double self_concordance(Family family) {
+  switch (family) {
+  case Family::gaussian:
+    return formula::Gaussian::self_concordance;
+  case Family::binomial:
+    return formula::Binomial::self_concordance;
+  case Family::poisson:
+    return formula::Poisson::self_concordance;
+  case Family::multinomial:
+    return 2 * formula::Multinomial::self_concordance;  // spread over outputs <= 2 max
+  }
+  return 0;
+}
+
+template <class T>
+class Newton {
+public:
+  Newton(const Backend<T>& backend, const Problem<T>& problem,
+         std::vector<double> start, const NewtonOptions& options)
+      : backend_(backend), problem_(problem), options_(options),
+        P_(problem.parameters()), q_(problem.design.columns()) {
+    const index n = problem.design.rows(), K = problem.outputs;
+    GlmState& state = result_.state;
+    state.theta = std::move(start);
+    state.theta.resize(static_cast<std::size_t>(P_), 0.0);
+    state.eta = backend.zeros(n, K);
+    state.residual = backend.zeros(n, K);
+    state.diagonal = backend.zeros(n, K);
+    if (problem.family == Family::multinomial)
+      state.factor = backend.zeros(n, K);
+    trial_eta_ = backend.zeros(n, K);
+    direction_ = backend.zeros(n, K);
+    unpenalised_ = std::all_of(problem.penalty.begin(), problem.penalty.end(),
+                               [](double penalty) { return penalty == 0; });
+  }
+
+  NewtonResult run() {
+    GlmState& state = result_.state;
+    const Array theta = uploaded(state.theta);
+    backend_.linear_predictor(problem_.design, theta, state.eta);
+    objective_ = evaluate({}, 0.0, state.eta) + penalty_of(state.theta);
+    for (;;) {
+      check_separable();
+      const std::vector<double> step = newton_step();
+      result_.last_move = backend_.max_abs(direction_);
+      result_.converged = result_.last_move <= options_.tolerance;
+      const bool last = result_.converged || result_.iterations >= options_.max_iter;
+      if (last && !(result_.converged && options_.apply_last))
+        break;
+      take(step);
+      ++result_.iterations;
+      result_.total_move += result_.last_move;
+      if (last) {
+        result_.gradient_norm = largest(gradient());
+        break;
+      }
+    }
+    result_.objective = objective_;
+    return std::move(result_);
+  }
+
+private:
+  [[nodiscard]] Array uploaded(const std::vector<double>& values) const {
+    Array array = backend_.zeros(problem_.outputs, q_);
+    backend_.upload(values.data(), array);
+    return array;
+  }
+
+  /// Terms at eta + step * direction, written over the state's; returns the loss.
+  double evaluate(ConstMatrix direction, double step, Matrix eta_out) {
+    GlmState& state = result_.state;
+    const GlmSummary summary = backend_.glm_terms(
+        problem_.family, problem_.y, problem_.weights, state.eta, direction, step,
+        eta_out, state.residual, state.diagonal, state.factor);
+    worst_residual_ = summary.worst_residual;
+    return summary.loss;
+  }
+
+  [[nodiscard]] double penalty_of(const std::vector<double>& theta) const {
+    double sum = 0;
+    for (std::size_t j = 0; j < theta.size(); ++j)
+      sum += 0.5 * pull(j) * theta[j] * theta[j];
+    return sum;
+  }
+
+  [[nodiscard]] double pull(std::size_t parameter) const {
+    return problem_.penalty[parameter % static_cast<std::size_t>(q_)];
+  }
+
+  static double largest(const std::vector<double>& x) {
+    double worst = 0;
+    for (const double value : x)
+      worst = std::max(worst, std::fabs(value));
+    return worst;
+  }
+
+  void add_penalty(std::vector<double>& g) const {
+    for (std::size_t j = 0; j < g.size(); ++j)
+      g[j] += pull(j) * result_.state.theta[j];
+  }
+
+  /// grad J at theta.
+  [[nodiscard]] std::vector<double> gradient() const {
+    const Array g = backend_.zeros(problem_.outputs, q_);
+    backend_.gradient(problem_.design, result_.state.residual, g);
+    std::vector<double> host(static_cast<std::size_t>(P_));
+    backend_.download(g, host.data());
+    add_penalty(host);
+    return host;
+  }
+
+  /// -H^-1 grad J, and its linear predictors in direction_.
+  std::vector<double> newton_step() {
+    GlmState& state = result_.state;
+    const RowWeights W = state.weights(problem_.family);
+    std::vector<double> g(static_cast<std::size_t>(P_));
+    const Array rhs = backend_.zeros(1, P_);
+    if (options_.solver == Solver::cholesky) {
+      const Coupling coupling = coupling_of(problem_.family);
+      const index order = coupling == Coupling::full ? P_ : q_;
+      state.blocks = coupling == Coupling::separate ? problem_.outputs : 1;
+      if (state.hessian.empty())
+        state.hessian = backend_.zeros(state.blocks * order, order);
+      const Array sums = backend_.zeros(problem_.outputs, q_);
+      backend_.gram(problem_.design, W, coupling, problem_.penalty, state.residual,
+                    state.hessian, sums);
+      backend_.download(sums, g.data());
+      add_penalty(g);
+      const index bad =
+          backend_.potrf(state.hessian, state.blocks, pivot_tolerance(order));
+      if (bad >= 0)
+        throw_singular(bad);
+      backend_.upload(g.data(), rhs);
+      backend_.solve({state.hessian, state.blocks}, rhs, false);
+    } else {
+      g = gradient();
+      backend_.upload(g.data(), rhs);
+      conjugate_gradients(backend_, problem_.design, W, problem_.penalty, rhs.view(),
+                          options_.cg);
+    }
+    result_.gradient_norm = largest(g);
+    std::vector<double> step(g.size());
+    backend_.download(rhs, step.data());
+    decrement_ = 0;
+    for (std::size_t j = 0; j < g.size(); ++j) {
+      decrement_ += g[j] * step[j];
+      step[j] = -step[j];
+    }
+    backend_.linear_predictor(problem_.design, uploaded(step), direction_);
+    return step;
+  }
+
+  /// Moves theta along the step, by as much as the line search allows.
+  void take(const std::vector<double>& step) {
+    GlmState& state = result_.state;
+    // within this reach Hessians differ by at most e^(1/2), so that the full step
+    // contracts
+    const bool contracts = self_concordance(problem_.family) * result_.last_move <= 0.5;
+    double length = 1;
+    for (int halvings = 0;; ++halvings) {
+      std::vector<double> theta = state.theta;
+      for (std::size_t j = 0; j < theta.size(); ++j)
+        theta[j] += length * step[j];
+      const double objective =
+          evaluate(direction_, length, trial_eta_) + penalty_of(theta);
+      // a decrease below rounding counts as none asked for
+      const double noise = 1e-13 * std::fabs(objective_);
+      if (contracts || objective <= objective_ - 1e-4 * length * decrement_ + noise ||
+          halvings == 60) {
+        state.theta = std::move(theta);
+        std::swap(state.eta, trial_eta_);
+        objective_ = objective;
+        return;
+      }
+      length *= 0.5;
+    }
+  }
+
+  void check_separable() const {
+    if (!options_.hard_labels || !unpenalised_ || !(worst_residual_ < 0.5))
+      return;
+    throw SeparableError("y: the classes are perfectly separated by X, so that with "
+                         "l2=0 the loss has no "
+                         "finite optimum; use l2 > 0");
+  }
+
+  [[noreturn]] void throw_singular(index parameter) const {
+    std::ostringstream message;
+    if (unpenalised_ && result_.iterations > 0 && problem_.family != Family::gaussian) {
+      message
+          << "y: the loss seems to have no finite optimum with l2=0 (some direction "
+             "of X separates rows, after "
+          << result_.iterations << " Newton steps); use l2 > 0";
+      throw SeparableError(message.str());
+    }
+    message << "X: the Hessian is singular to working precision at column "
+            << parameter % q_;
+    throw SingularError(message.str(), parameter % q_);
+  }
+
+  const Backend<T>& backend_;
+  const Problem<T>& problem_;
+  NewtonOptions options_;
+  index P_, q_;
+  NewtonResult result_;
+  Array trial_eta_, direction_;  // n x K
+  bool unpenalised_ = false;
+  double objective_ = 0, decrement_ = 0, worst_residual_ = 0;
+};
+
+}  // namespace
+
+template <class T>
+NewtonResult newton(const Backend<T>& backend, const Problem<T>& problem,
+                    std::vector<double> start, const NewtonOptions& options) {
+  return Newton<T>(backend, problem, std::move(start), options).run();
+}
+
+template NewtonResult newton<double>(const Backend<double>&, const Problem<double>&,
+                                     std::vector<double>, const NewtonOptions&);
+template NewtonResult newton<float>(const Backend<float>&, const Problem<float>&,
+                                    std::vector<double>, const NewtonOptions&);
+
+}  // namespace upweight

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include "cpu/threads.hpp"
+#include "upweight/backend.hpp"
+
+namespace upweight::cpu {
+
+/// The words on the host's processor. Each file defines some of them and instantiates
+/// the members that it defines.
+template <class T>
+class CpuBackend final : public Backend<T> {
+public:
+  explicit CpuBackend(Threads threads) : threads_(std::move(threads)) {}
+
+  Array zeros(index rows, index cols) const override;
+  void copy(ConstMatrix from, Matrix to) const override;
+  void fill(Matrix to, double value) const override;
+  void upload(const double* from, Matrix to) const override;
+  void download(ConstMatrix from, double* to) const override;
+
+  void linear_predictor(const Design<T>& X, ConstMatrix theta,
+                        Matrix eta) const override;
+  void gram(const Design<T>& X, const RowWeights& W, Coupling coupling,
+            const std::vector<double>& penalty, ConstMatrix r, Matrix H,
+            Matrix g) const override;
+  void hessian_product(const Design<T>& X, const RowWeights& W,
+                       const std::vector<double>& penalty,
+                       const std::vector<double>& tie, ConstMatrix V,
+                       Matrix out) const override;
+  void hessian_diagonal(const Design<T>& X, const RowWeights& W,
+                        const std::vector<double>& penalty, Matrix out) const override;
+  void gradient(const Design<T>& X, ConstMatrix a, Matrix out) const override;
+  void gradient_rows(const Design<T>& X, ConstMatrix a, Matrix out) const override;
+  void score(const Design<T>& X, ConstMatrix a, ConstMatrix V,
+             MatrixView<T> out) const override;
+  void change(const Design<T>& X, ConstMatrix a, ConstMatrix V, Family family,
+              Target target, ConstMatrix y, ConstMatrix eta,
+              MatrixView<T> out) const override;
+  void quadratic_form(const Design<T>& X, const Factor& factor, ConstMatrix a,
+                      Matrix out) const override;
+  void leverage_blocks(const Design<T>& X, const Factor& factor, index outputs,
+                       Matrix out) const override;
+  void scaled_norm(const Design<T>& X, ConstMatrix a, ConstMatrix scale,
+                   Matrix out) const override;
+  TopK top_k(const Design<T>& X, ConstMatrix a, ConstMatrix V, const ScanBounds& bounds,
+             index k) const override;
+
+  GlmSummary glm_terms(Family family, ConstMatrix y, ConstMatrix s, ConstMatrix eta,
+                       ConstMatrix direction, double step, Matrix eta_out, Matrix r,
+                       Matrix diagonal, Matrix factor) const override;
+  void target_gradient(Family family, Target target, ConstMatrix y, ConstMatrix eta,
+                       Matrix a) const override;
+  index removal_coefficients(const RowWeights& W, ConstMatrix C, ConstMatrix r,
+                             Matrix a) const override;
+  double max_abs(ConstMatrix x) const override;
+
+  index potrf(Matrix H, index count, double tolerance) const override;
+  void solve(const Factor& factor, Matrix B, bool half) const override;
+
+  void cg_dots(ConstMatrix R, ConstMatrix precond, Matrix rho,
+               Matrix norm2) const override;
+  void cg_direction(ConstMatrix R, ConstMatrix precond, ConstMatrix rho,
+                    ConstMatrix rho_old, Matrix P) const override;
+  void cg_advance(ConstMatrix P, ConstMatrix Q, ConstMatrix rho, Matrix X,
+                  Matrix R) const override;
+
+private:
+  Threads threads_;
+};
+
+}  // namespace upweight::cpu

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cpu/blas.hpp"
+
+#include <limits>
+#include <stdexcept>
+#include <type_traits>
+
+#if defined(UPWEIGHT_SCIPY_OPENBLAS)
+#define UPW_BLAS(name) scipy_##name
+#else
+#define UPW_BLAS(name) name
+#endif
+
+using blas_int = int;
+
+// Fortran's own names: every BLAS has them, while C headers differ from one to the
+// next.
+#define UPW_DECLARE(T, p)                                                              \
+  void UPW_BLAS(p##gemm_)(const char*, const char*, const blas_int*, const blas_int*,  \
+                          const blas_int*, const T*, const T*, const blas_int*,        \
+                          const T*, const blas_int*, const T*, T*, const blas_int*);   \
+  void UPW_BLAS(p##trsm_)(const char*, const char*, const char*, const char*,          \
+                          const blas_int*, const blas_int*, const T*, const T*,        \
+                          const blas_int*, T*, const blas_int*);                       \
+  void UPW_BLAS(p##syrk_)(const char*, const char*, const blas_int*, const blas_int*,  \
+                          const T*, const T*, const blas_int*, const T*, T*,           \
+                          const blas_int*);                                            \
+  void UPW_BLAS(p##potrf_)(const char*, const blas_int*, T*, const blas_int*,          \
+                           blas_int*);                                                 \
+  T UPW_BLAS(p##dot_)(const blas_int*, const T*, const blas_int*, const T*,            \
+                      const blas_int*);
+extern "C" {
+UPW_DECLARE(double, d)
+UPW_DECLARE(float, s)
+#if defined(UPWEIGHT_SCIPY_OPENBLAS)
+void scipy_openblas_set_num_threads(int);
+char* scipy_openblas_get_config(void);
+#endif
+}
+
+namespace upweight::cpu::blas {
+namespace {
+
+blas_int narrow(index n) {
+  if (n > std::numeric_limits<blas_int>::max())
+    throw std::length_error("a matrix dimension is over BLAS's 2^31 - 1");
+  return static_cast<blas_int>(n);
+}
+
+template <class T>
+constexpr bool is_double = std::is_same_v<T, double>;
+
+}  // namespace
+
+void single_threaded() {
+#if defined(UPWEIGHT_SCIPY_OPENBLAS)
+  scipy_openblas_set_num_threads(1);
+#endif
+}
+
+const char* describe() {
+#if defined(UPWEIGHT_SCIPY_OPENBLAS)
+  return scipy_openblas_get_config();
+#else
+  return "system BLAS";
+#endif
+}
+
+// A row-major matrix is the transpose of the column-major one on the same memory: a
+// row-major C = A B is Fortran's C' = B' A'.
+template <class T>
+static void fortran_gemm(char op_left, char op_right, index m, index n, index k,
+                         T alpha, const T* left, index left_stride, const T* right,
+                         index right_stride, T beta, T* C, index c_stride) {
+  const blas_int m_ = narrow(m), n_ = narrow(n), k_ = narrow(k);
+  const blas_int l = narrow(left_stride), r = narrow(right_stride),
+                 c = narrow(c_stride);
+  if constexpr (is_double<T>)
+    UPW_BLAS(dgemm_)(&op_left, &op_right, &m_, &n_, &k_, &alpha, left, &l, right, &r,
+                     &beta, C, &c);
+  else
+    UPW_BLAS(sgemm_)(&op_left, &op_right, &m_, &n_, &k_, &alpha, left, &l, right, &r,
+                     &beta, C, &c);
+}
+
+template <class T>
+void gemm(T alpha, MatrixView<const T> A, MatrixView<const T> B, bool b_transposed,
+          T beta, MatrixView<T> C) {
+  fortran_gemm<T>(b_transposed ? 'T' : 'N', 'N', C.cols, C.rows, A.cols, alpha, B.data,
+                  B.stride, A.data, A.stride, beta, C.data, C.stride);
+}
+
+template <class T>
+void gemm_at(T alpha, MatrixView<const T> A, MatrixView<const T> B, T beta,
+             MatrixView<T> C) {
+  fortran_gemm<T>('N', 'T', C.cols, C.rows, A.rows, alpha, B.data, B.stride, A.data,
+                  A.stride, beta, C.data, C.stride);
+}
+
+template <class T>
+static void trsm(char op, MatrixView<const T> R, index rows, index cols, T* B,
+                 index stride, char side) {
+  // row-major upper R is column-major lower R'
+  const char lower = 'L', unit = 'N';
+  const T one = 1;
+  const blas_int m = narrow(rows), n = narrow(cols), ldr = narrow(R.stride),
+                 ldb = narrow(stride);
+  if constexpr (is_double<T>)
+    UPW_BLAS(dtrsm_)(&side, &lower, &op, &unit, &m, &n, &one, R.data, &ldr, B, &ldb);
+  else
+    UPW_BLAS(strsm_)(&side, &lower, &op, &unit, &m, &n, &one, R.data, &ldr, B, &ldb);
+}
+
+template <class T>
+void solve_rows(MatrixView<const T> R, bool half, MatrixView<T> B) {
+  // columns of Fortran's B' are the rows b: solve R' z = b (op N of the lower R'), or R
+  // z = b
+  trsm<T>(half ? 'N' : 'T', R, B.cols, B.rows, B.data, B.stride, 'L');
+}
+
+template <class T>
+void solve_panel(MatrixView<const T> R, MatrixView<T> B) {
+  // R' Z = B in row-major is Z' R = B' in Fortran's order: R (op T of R') on the right
+  trsm<T>('T', R, B.cols, B.rows, B.data, B.stride, 'R');
+}
+
+template <class T>
+index potrf(MatrixView<T> H) {
+  const char lower = 'L';
+  const blas_int n = narrow(H.rows), ld = narrow(H.stride);
+  blas_int info = 0;
+  if constexpr (is_double<T>)
+    UPW_BLAS(dpotrf_)(&lower, &n, H.data, &ld, &info);
+  else
+    UPW_BLAS(spotrf_)(&lower, &n, H.data, &ld, &info);
+  return info > 0 ? info - 1 : -1;
+}
+
+template <class T>
+void syrk_subtract(MatrixView<const T> A, MatrixView<T> C) {
+  const char lower = 'L', op = 'N';
+  const blas_int n = narrow(C.rows), k = narrow(A.rows), lda = narrow(A.stride),
+                 ldc = narrow(C.stride);
+  const T minus = -1, one = 1;
+  if constexpr (is_double<T>)
+    UPW_BLAS(dsyrk_)(&lower, &op, &n, &k, &minus, A.data, &lda, &one, C.data, &ldc);
+  else
+    UPW_BLAS(ssyrk_)(&lower, &op, &n, &k, &minus, A.data, &lda, &one, C.data, &ldc);
+}
+
+template <class T>
+T dot(index n, const T* x, const T* y) {
+  const blas_int n_ = narrow(n), one = 1;
+  if constexpr (is_double<T>)
+    return UPW_BLAS(ddot_)(&n_, x, &one, y, &one);
+  else
+    return UPW_BLAS(sdot_)(&n_, x, &one, y, &one);
+}
+
+#define UPW_INSTANTIATE(T)                                                             \
+  template void gemm<T>(T, MatrixView<const T>, MatrixView<const T>, bool, T,          \
+                        MatrixView<T>);                                                \
+  template void gemm_at<T>(T, MatrixView<const T>, MatrixView<const T>, T,             \
+                           MatrixView<T>);                                             \
+  template void solve_rows<T>(MatrixView<const T>, bool, MatrixView<T>);               \
+  template void solve_panel<T>(MatrixView<const T>, MatrixView<T>);                    \
+  template index potrf<T>(MatrixView<T>);                                              \
+  template void syrk_subtract<T>(MatrixView<const T>, MatrixView<T>);                  \
+  template T dot<T>(index, const T*, const T*);
+UPW_INSTANTIATE(double)
+UPW_INSTANTIATE(float)
+
+}  // namespace upweight::cpu::blas

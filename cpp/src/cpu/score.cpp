@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// scores = V (a (x) X)', a tile of test rows by a tile of training rows at a time.
+#include "cpu/backend.hpp"
+#include "cpu/blas.hpp"
+#include "cpu/pack.hpp"
+#include "formula.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace upweight::cpu {
+namespace {
+
+constexpr index test_rows = 512;
+
+/// out (test rows x training rows [first, first + count)) = V . (a_i (x) x_i), output
+/// by output, so that the packed tile has q columns whatever K is.
+template <class T>
+void score_tile(const Design<T>& X, ConstMatrix a, MatrixView<const T> V, index first,
+                index count, T* packed, MatrixView<T> out) {
+  const index q = X.columns();
+  for (index k = 0; k < a.cols; ++k) {
+    for (index c = 0; c < count; ++c)
+      pack_row(X, first + c, a(first + c, k), packed + c * q);
+    blas::gemm<T>(1, MatrixView<const T>(V.data + k * q, V.rows, q, V.stride),
+                  MatrixView<const T>(packed, count, q), true, k > 0 ? T(1) : T(0),
+                  out);
+  }
+}
+
+/// V in the type of the products.
+template <class T>
+class Converted {
+public:
+  Converted(const Threads& threads, ConstMatrix V) : data_(V.rows * V.cols), V_(V) {
+    threads.ranges(V.rows, 64, [&](index first, index last) {
+      for (index i = first; i < last; ++i)
+        for (index j = 0; j < V.cols; ++j)
+          data_[i * V.cols + j] = static_cast<T>(V(i, j));
+    });
+  }
+  [[nodiscard]] MatrixView<const T> view() const {
+    return {data_.get(), V_.rows, V_.cols};
+  }
+
+private:
+  Scratch<T> data_;
+  ConstMatrix V_;
+};
+
+template <>
+class Converted<double> {
+public:
+  Converted(const Threads&, ConstMatrix V) : V_(V) {}
+  [[nodiscard]] ConstMatrix view() const { return V_; }
+
+private:
+  ConstMatrix V_;
+};
+
+/// f(y, eta + u) - f(y, eta) of one row with K outputs; scratch holds K doubles.
+double target_change(Family family, Target target, index K, const double* y,
+                     const double* eta, const double* u, double* scratch) {
+  const auto cls = static_cast<index>(y[0]);
+  if (family == Family::multinomial) {
+    if (target == Target::margin)
+      return u[cls];
+    formula::Multinomial::softmax(eta, K, scratch);
+    const double change = formula::Multinomial::change(scratch, K, cls, u);
+    if (target == Target::loss)
+      return change;
+    return scratch[cls] * std::expm1(-change);  // p = e^-loss
+  }
+  if (target == Target::margin) {
+    if (K == 1)
+      return u[0];
+    double own = 0;  // y is the indicator of the row's class
+    for (index k = 0; k < K; ++k)
+      own += y[k] * u[k];
+    return own;
+  }
+  if (target == Target::probability) {
+    // p(eta + u) - p(eta) = p (1 - p) (e^u - 1) / (1 + p (e^u - 1)), from the side that
+    // does not overflow: swapping the classes changes the signs of eta, u and the
+    // result
+    const bool flip = u[0] > 0;
+    const double p = formula::Binomial::mean(flip ? -eta[0] : eta[0]);
+    const double q = formula::Binomial::mean(flip ? eta[0] : -eta[0]);
+    const double e = std::expm1(flip ? -u[0] : u[0]);
+    const double change = p * q * e / (1.0 + p * e);
+    return flip ? -change : change;
+  }
+  double sum = 0;
+  for (index k = 0; k < K; ++k)
+    switch (family) {
+    case Family::gaussian:
+      sum += formula::Gaussian::change(y[k], eta[k], u[k]);
+      break;
+    case Family::binomial:
+      sum += formula::Binomial::change(y[k], eta[k], u[k]);
+      break;
+    case Family::poisson:
+      sum += formula::Poisson::change(y[k], eta[k], u[k]);
+      break;
+    case Family::multinomial:
+      break;
+    }
+  return sum;
+}
+
+}  // namespace
+
+template <class T>
+void CpuBackend<T>::score(const Design<T>& X, ConstMatrix a, ConstMatrix V,
+                          MatrixView<T> out) const {
+  const index q = X.columns(), n = X.rows(), m = V.rows;
+  const index tile = 2 * tile_rows(2 * q * index(sizeof(T)));
+  const Converted<T> left(threads_, V);
+  const index test_tiles = ceil_div(m, test_rows), tiles = ceil_div(n, tile);
+  threads_.run(test_tiles * tiles, [&](index task) {
+    const index t0 = (task % test_tiles) * m / test_tiles;
+    const index t1 = (task % test_tiles + 1) * m / test_tiles;
+    const index first = (task / test_tiles) * tile, count = std::min(tile, n - first);
+    Scratch<T> packed(tile * q);
+    score_tile(X, a, left.view().block(t0, t1 - t0), first, count, packed.get(),
+               MatrixView<T>(out.row(t0) + first, t1 - t0, count, out.stride));
+  });
+}
+
+template <class T>
+void CpuBackend<T>::change(const Design<T>& X, ConstMatrix a, ConstMatrix V,
+                           Family family, Target target, ConstMatrix y, ConstMatrix eta,
+                           MatrixView<T> out) const {
+  const index q = X.columns(), n = X.rows(), K = eta.cols, m = eta.rows;
+  const index rows = std::max<index>(1, test_rows / K);
+  const index tile = tile_rows(2 * q * index(sizeof(T)));
+  const Converted<T> left(threads_, V);
+  const index test_tiles = ceil_div(m, rows), tiles = ceil_div(n, tile);
+  threads_.run(test_tiles * tiles, [&](index task) {
+    const index t0 = (task % test_tiles) * m / test_tiles;
+    const index t1 = (task % test_tiles + 1) * m / test_tiles;
+    const index first = (task / test_tiles) * tile, count = std::min(tile, n - first);
+    Scratch<T> packed(tile * q), moves((t1 - t0) * K * count);
+    Scratch<double> u(K), scratch(K);
+    score_tile(X, a, left.view().block(t0 * K, (t1 - t0) * K), first, count,
+               packed.get(), MatrixView<T>(moves.get(), (t1 - t0) * K, count));
+    for (index t = t0; t < t1; ++t)
+      for (index i = 0; i < count; ++i) {
+        for (index k = 0; k < K; ++k)
+          u[k] = static_cast<double>(moves[((t - t0) * K + k) * count + i]);
+        out(t, first + i) = static_cast<T>(target_change(
+            family, target, K, y.row(t), eta.row(t), u.get(), scratch.get()));
+      }
+  });
+}
+
+template class CpuBackend<double>;
+template class CpuBackend<float>;
+
+}  // namespace upweight::cpu

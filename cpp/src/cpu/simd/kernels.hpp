@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Inner loops compiled once for each instruction set, chosen when the library is
+// loaded.
+#pragma once
+
+#include "upweight/problem.hpp"
+
+namespace upweight::cpu {
+
+/// Sums that `glm_terms` of a run of rows returns.
+struct GlmSums {
+  double loss = 0;
+  double worst_residual = 0;
+};
+
+struct Kernels {
+  const char* name;
+
+  /// Width of the two kinds of panels of the Gram kernel: `wide` columns by `narrow`.
+  index wide, narrow;
+
+  /// C[j][i] += sum_k B[k][j] A[k][i] for i < wide, j < narrow; A and B are packed
+  /// panels, row k after row k - 1. 2 depth wide narrow flops.
+  void (*gram_tile)(index depth, const double* A, const double* B, double* C,
+                    index c_stride);
+
+  /// Rows of X (stride apart, p numbers, then a 1 when `intercept`) as wide panels of
+  /// doubles, zero-padded: out[panel * panel_stride + row * wide + column].
+  void (*pack_panels)(index rows, index p, bool intercept, const double* X,
+                      index stride, double* out, index panel_stride);
+  void (*pack_panels_float)(index rows, index p, bool intercept, const float* X,
+                            index stride, double* out, index panel_stride);
+
+  /// One narrow panel out of a wide one: out[row * narrow + j] = w[row] A[row * wide +
+  /// j].
+  void (*scale_panel)(index rows, const double* A, const double* w, double* out);
+
+  /// out[i * outputs + k] = x_i . theta_k (+ its last entry when `intercept`), theta
+  /// with `outputs` rows of p (+ 1). 2 rows p outputs flops, X read once.
+  void (*row_dots)(index rows, index p, bool intercept, const double* X, index stride,
+                   const double* theta, index outputs, double* out);
+  void (*row_dots_float)(index rows, index p, bool intercept, const float* X,
+                         index stride, const double* theta, index outputs, double* out);
+
+  /// Terms of `count` entries of a separable family: eta += step * direction first.
+  /// y, s, eta, direction, outputs are contiguous; s may be null (ones), direction too.
+  GlmSums (*glm_terms)(Family family, index count, const double* y, const double* s,
+                       const double* eta, const double* direction, double step,
+                       double* eta_out, double* residual, double* weight);
+
+  /// Numbers of the entries of values[0, count) that are >= high or <= low, in order,
+  /// to `found`; returns how many.
+  index (*outside)(index count, const float* values, float low, float high,
+                   std::int32_t* found);
+
+  /// max |x|, NaN counted as infinite.
+  double (*max_abs)(index count, const double* x);
+  float (*max_abs_float)(index count, const float* x);
+};
+
+/// The kernels of the widest instruction set this processor has.
+[[nodiscard]] const Kernels& kernels();
+
+}  // namespace upweight::cpu

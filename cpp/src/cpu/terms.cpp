@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Elementwise words on the outputs of rows: the family's terms, targets, removals.
+#include "cpu/backend.hpp"
+#include "cpu/pack.hpp"
+#include "formula.hpp"
+#include "simd/kernels.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+namespace upweight::cpu {
+namespace {
+
+constexpr index run_rows = 4096;  // rows of one partial sum, whatever the threads
+
+/// Terms of one output of a separable family.
+formula::Terms terms(Family family, double y, double eta) {
+  switch (family) {
+  case Family::gaussian:
+    return formula::Gaussian::terms(y, eta);
+  case Family::binomial:
+    return formula::Binomial::terms(y, eta);
+  case Family::poisson:
+    return formula::Poisson::terms(y, eta);
+  case Family::multinomial:
+    break;
+  }
+  return {};
+}
+
+struct Arguments {
+  Family family;
+  ConstMatrix y, s, eta, direction;
+  double step;
+  Matrix eta_out, r, diagonal, factor;
+};
+
+/// Largest unit residual of each output, and the loss, over rows [first, last).
+struct Partial {
+  double loss = 0;
+  std::vector<double> worst;
+};
+
+Partial separable_run(const Arguments& v, index first, index last) {
+  const index K = v.eta.cols, count = last - first;
+  const Kernels& kernel = kernels();
+  const double* s = v.s.empty() ? nullptr : v.s.row(first);
+  Partial sums;
+  if (K == 1) {
+    const GlmSums part =
+        kernel.glm_terms(v.family, count, v.y.row(first), s, v.eta.row(first),
+                         v.direction.empty() ? nullptr : v.direction.row(first), v.step,
+                         v.eta_out.row(first), v.r.row(first), v.diagonal.row(first));
+    return {part.loss, {part.worst_residual}};
+  }
+  // one output at a time through contiguous columns
+  Scratch<double> columns(6 * count);
+  double *y = columns.get(), *eta = y + count, *direction = eta + count,
+         *eta_out = direction + count, *r = eta_out + count, *w = r + count;
+  for (index k = 0; k < K; ++k) {
+    for (index i = 0; i < count; ++i) {
+      y[i] = v.y(first + i, k);
+      eta[i] = v.eta(first + i, k);
+      if (!v.direction.empty())
+        direction[i] = v.direction(first + i, k);
+    }
+    const GlmSums part = kernel.glm_terms(v.family, count, y, s, eta,
+                                          v.direction.empty() ? nullptr : direction,
+                                          v.step, eta_out, r, w);
+    sums.loss += part.loss;
+    sums.worst.push_back(part.worst_residual);
+    for (index i = 0; i < count; ++i) {
+      v.eta_out(first + i, k) = eta_out[i];
+      v.r(first + i, k) = r[i];
+      v.diagonal(first + i, k) = w[i];
+    }
+  }
+  return sums;
+}
+
+Partial softmax_run(const Arguments& v, index first, index last) {
+  const index K = v.eta.cols;
+  Partial sums{0, {0}};
+  for (index i = first; i < last; ++i) {
+    const double s = v.s.empty() ? 1.0 : v.s(i, 0);
+    const auto y = static_cast<index>(v.y(i, 0));
+    double* eta = v.eta_out.row(i);
+    double* p = v.diagonal.row(i);
+    for (index k = 0; k < K; ++k)
+      eta[k] = v.eta(i, k) + (v.direction.empty() ? 0.0 : v.step * v.direction(i, k));
+    const double loss = formula::Multinomial::softmax(eta, K, p) - eta[y];
+    double others = 0;  // 1 - p_y without cancellation
+    for (index k = 0; k < K; ++k)
+      others += k == y ? 0.0 : p[k];
+    for (index k = 0; k < K; ++k)
+      v.r(i, k) = s * (k == y ? -others : p[k]);
+    const double root = std::sqrt(s);
+    for (index k = 0; k < K; ++k) {
+      v.factor(i, k) = root * p[k];
+      p[k] *= s;
+    }
+    if (s > 0) {
+      sums.loss += s * loss;
+      sums.worst[0] = std::max(sums.worst[0], others);
+    }
+  }
+  return sums;
+}
+
+}  // namespace
+
+template <class T>
+GlmSummary CpuBackend<T>::glm_terms(Family family, ConstMatrix y, ConstMatrix s,
+                                    ConstMatrix eta, ConstMatrix direction, double step,
+                                    Matrix eta_out, Matrix r, Matrix diagonal,
+                                    Matrix factor) const {
+  const Arguments arguments{family, y,       s, eta,      direction,
+                            step,   eta_out, r, diagonal, factor};
+  std::vector<Partial> parts(static_cast<std::size_t>(ceil_div(eta.rows, run_rows)));
+  threads_.ranges(eta.rows, run_rows, [&](index first, index last) {
+    parts[static_cast<std::size_t>(first / run_rows)] =
+        family == Family::multinomial ? softmax_run(arguments, first, last)
+                                      : separable_run(arguments, first, last);
+  });
+  GlmSummary summary;
+  std::vector<double> worst(parts.front().worst.size(), 0.0);
+  for (const Partial& part : parts) {
+    summary.loss += part.loss;
+    for (std::size_t k = 0; k < worst.size(); ++k)
+      worst[k] = std::max(worst[k], part.worst[k]);
+  }
+  summary.worst_residual = *std::min_element(worst.begin(), worst.end());
+  return summary;
+}
+
+template <class T>
+void CpuBackend<T>::target_gradient(Family family, Target target, ConstMatrix y,
+                                    ConstMatrix eta, Matrix a) const {
+  const index K = eta.cols;
+  threads_.ranges(eta.rows, run_rows, [&](index first, index last) {
+    for (index i = first; i < last; ++i) {
+      if (family != Family::multinomial) {
+        for (index k = 0; k < K; ++k)
+          a(i, k) = target == Target::margin ? (K == 1 ? 1.0 : y(i, k))
+                    : target == Target::probability
+                        ? terms(family, 0, eta(i, k)).weight
+                        : terms(family, y(i, k), eta(i, k)).residual;
+        continue;
+      }
+      const auto cls = static_cast<index>(y(i, 0));
+      if (target == Target::margin) {
+        for (index k = 0; k < K; ++k)
+          a(i, k) = k == cls ? 1.0 : 0.0;
+        continue;
+      }
+      double* p = a.row(i);
+      formula::Multinomial::softmax(eta.row(i), K, p);
+      double others = 0;
+      for (index k = 0; k < K; ++k)
+        others += k == cls ? 0.0 : p[k];
+      // dl/deta = p - e_y, and d p_y / deta = -p_y dl/deta
+      const double scale = target == Target::loss ? 1.0 : -p[cls];
+      p[cls] = -others;
+      for (index k = 0; k < K; ++k)
+        p[k] *= scale;
+    }
+  });
+}
+
+namespace {
+
+/// Solves M x = b (K x K) by elimination with partial pivoting, in place; false when
+/// singular to working precision.
+bool solve_small(index K, double* M, double* b) {
+  for (index c = 0; c < K; ++c) {
+    index pivot = c;
+    for (index i = c + 1; i < K; ++i)
+      if (std::fabs(M[i * K + c]) > std::fabs(M[pivot * K + c]))
+        pivot = i;
+    if (!(std::fabs(M[pivot * K + c]) > 1e-14))
+      return false;
+    if (pivot != c) {
+      std::swap_ranges(M + c * K, M + c * K + K, M + pivot * K);
+      std::swap(b[c], b[pivot]);
+    }
+    for (index i = c + 1; i < K; ++i) {
+      const double f = M[i * K + c] / M[c * K + c];
+      for (index j = c; j < K; ++j)
+        M[i * K + j] -= f * M[c * K + j];
+      b[i] -= f * b[c];
+    }
+  }
+  for (index c = K - 1; c >= 0; --c) {
+    for (index j = c + 1; j < K; ++j)
+      b[c] -= M[c * K + j] * b[j];
+    b[c] /= M[c * K + c];
+  }
+  return true;
+}
+
+}  // namespace
+
+template <class T>
+index CpuBackend<T>::removal_coefficients(const RowWeights& W, ConstMatrix C,
+                                          ConstMatrix r, Matrix a) const {
+  const index K = r.cols, n = r.rows;
+  std::vector<index> singular(static_cast<std::size_t>(ceil_div(n, run_rows)), -1);
+  threads_.ranges(n, run_rows, [&](index first, index last) {
+    index& bad = singular[static_cast<std::size_t>(first / run_rows)];
+    Scratch<double> M(K * K), weight(K * K);
+    for (index i = first; i < last; ++i) {
+      if (C.cols == K) {  // outputs apart: r / (1 - w c)
+        for (index k = 0; k < K; ++k) {
+          const double left = 1.0 - W.diagonal(i, k) * C(i, k);
+          if (!(left > 1e-14) && bad < 0)
+            bad = i;
+          a(i, k) = r(i, k) / left;
+        }
+        continue;
+      }
+      for (index k = 0; k < K; ++k)
+        for (index l = 0; l < K; ++l)
+          weight[k * K + l] = (k == l ? W.diagonal(i, k) : 0.0) +
+                              W.sign * W.factor(i, k) * W.factor(i, l);
+      for (index k = 0; k < K; ++k)
+        for (index l = 0; l < K; ++l) {
+          double wc = 0;
+          for (index j = 0; j < K; ++j)
+            wc += weight[k * K + j] * C(i, j * K + l);
+          M[k * K + l] = (k == l ? 1.0 : 0.0) - wc;
+        }
+      std::copy_n(r.row(i), K, a.row(i));
+      if (!solve_small(K, M.get(), a.row(i)) && bad < 0)
+        bad = i;
+    }
+  });
+  for (const index i : singular)
+    if (i >= 0)
+      return i;
+  return -1;
+}
+
+template class CpuBackend<double>;
+template class CpuBackend<float>;
+
+}  // namespace upweight::cpu
