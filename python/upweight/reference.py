@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What every number of this package means, in naive NumPy: to be read, not to be fast.
+
+Rows x_i (a 1 appended for the intercept), K outputs, eta_i = theta x_i, weights s_i:
+
+    J(theta) = sum_i s_i l(y_i, eta_i) + l2/2 |coef|^2 + intercept_l2/2 |intercept|^2
+
+theta is (K, q), the intercept last; flat vectors of P = K q entries are theta.ravel().
+A multinomial loss does not change when a column of theta moves by a constant. If that
+column is unpenalised, H is singular; `solve` then leaves its sum over classes alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]  # float64, or intp where it holds indices
+
+FAMILIES = ("gaussian", "binomial", "multinomial", "poisson")
+
+
+def mean(family: str, eta: Array) -> Array:
+    """Return E[y | eta] (n, K); class probabilities for the multinomial."""
+    if family == "gaussian":
+        return eta
+    if family == "binomial":
+        small = np.exp(-np.abs(eta))  # never overflows
+        return np.asarray(np.where(eta >= 0, 1.0, small) / (1.0 + small))
+    if family == "poisson":
+        with np.errstate(over="ignore"):  # a line search may try a step to infinity
+            return np.asarray(np.exp(eta))
+    if family == "multinomial":
+        e = np.exp(eta - eta.max(axis=1, keepdims=True))
+        return np.asarray(e / e.sum(axis=1, keepdims=True))
+    raise ValueError(f"family: expected one of {FAMILIES}, got {family!r}")
+
+
+def loss(family: str, y: Array, eta: Array) -> Array:
+    """Return l(y_i, eta_i) (n,) for y (n, K), or (n, 1) class numbers."""
+    if family == "multinomial":  # logsumexp(eta) - eta_y, arranged so as not to cancel
+        label = y[:, 0].astype(int)
+        rest = [np.delete(e, k) - e[k] for e, k in zip(eta, label, strict=True)]
+        return np.array([np.logaddexp.reduce(e, initial=0.0) for e in rest])
+    if family == "gaussian":
+        each = (y - eta) ** 2 / 2
+    elif family == "binomial":  # log(1 + e^eta) - y eta, likewise
+        each = (1 - y) * np.logaddexp(0, eta) + y * np.logaddexp(0, -eta)
+    else:
+        each = mean(family, eta) - y * eta
+    return np.asarray(each.sum(axis=1))
+
+
+def residual(family: str, y: Array, eta: Array) -> Array:
+    """Return dl/deta (n, K) = mean - y, arranged so as not to cancel."""
+    p = mean(family, eta)
+    if family == "binomial":
+        return np.asarray((1 - y) * p - y * mean(family, -eta))
+    if family == "multinomial":
+        for p_i, k in zip(p, y[:, 0].astype(int), strict=True):
+            p_i[k] = -np.delete(p_i, k).sum()  # p_k - 1
+        return p
+    return p - y
+
+
+def weight(family: str, y: Array, eta: Array) -> Array:
+    """Return d2l/deta2 (n, K, K)."""
+    if family == "multinomial":
+        W = np.stack([-np.outer(p, p) for p in mean(family, eta)])
+        for W_i in W:  # diag(p) - p p': its rows sum to zero
+            np.fill_diagonal(W_i, 0.0)
+            np.fill_diagonal(W_i, -W_i.sum(axis=1))
+        return W
+    w = mean(family, eta)
+    if family == "gaussian":
+        w = np.ones_like(eta)
+    elif family == "binomial":
+        w = w * mean(family, -eta)
+    return np.asarray(w[:, :, None] * np.eye(eta.shape[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Training data and penalty; only the multinomial needs `n_outputs`."""
+
+    X: Array
+    y: Array
+    family: str
+    l2: float = 0.0
+    fit_intercept: bool = True
+    sample_weight: Array | None = None
+    intercept_l2: float = 0.0
+    n_outputs: int | None = None
+
+    def design(self, X: Array | None = None) -> Array:
+        """Return [X 1] (n, q), or X itself without an intercept."""
+        X = self.X if X is None else X
+        return np.column_stack([X, np.ones(len(X))]) if self.fit_intercept else X
+
+    def outputs(self) -> int:
+        """Return K."""
+        if self.family != "multinomial":
+            return int(self.y.shape[1])
+        if self.n_outputs is None:  # a class may be missing from y
+            raise ValueError("n_outputs: expected K for a multinomial, got None")
+        return self.n_outputs
+
+    def penalty(self) -> Array:
+        """Return the penalty of each parameter (P,)."""
+        intercept = [self.intercept_l2] if self.fit_intercept else []
+        return np.tile([self.l2] * self.X.shape[1] + intercept, self.outputs())
+
+    def weights(self) -> Array:
+        """Return s (n,)."""
+        s = self.sample_weight
+        return np.ones(len(self.X)) if s is None else s
+
+
+def objective(problem: Problem, theta: Array) -> float:
+    """Return J(theta)."""
+    losses = loss(problem.family, problem.y, problem.design() @ theta.T)
+    ridge = problem.penalty() @ theta.ravel() ** 2 / 2
+    return float(problem.weights() @ losses + ridge)
+
+
+def gradients(problem: Problem, theta: Array) -> Array:
+    """Return g_i = s_i dl_i/dtheta (n, P), a row for each training row."""
+    X, s = problem.design(), problem.weights()
+    R = residual(problem.family, problem.y, X @ theta.T)
+    return np.stack([s[i] * np.kron(R[i], X[i]) for i in range(len(X))])
+
+
+def gradient(problem: Problem, theta: Array) -> Array:
+    """Return dJ/dtheta (P,)."""
+    ridge = problem.penalty() * theta.ravel()
+    return np.asarray(gradients(problem, theta).sum(axis=0) + ridge)
+
+
+def hessian(problem: Problem, theta: Array) -> Array:
+    """Return H = d2J/dtheta2 (P, P) = sum_i s_i W_i (x) x_i x_i' + diag(penalty)."""
+    X, s = problem.design(), problem.weights()
+    W = weight(problem.family, problem.y, X @ theta.T)
+    data = np.einsum("i,ikl,ia,ib->kalb", s, W, X, X).reshape(theta.size, theta.size)
+    return np.asarray(data + np.diag(problem.penalty()))
+
+
+def solve(problem: Problem, H: Array, B: Array) -> Array:
+    """Return H^-1 B for B (P,) or (P, m); the pseudo-inverse where H is singular.
+
+    Multinomial: a constant added to all classes of one column is an eigenvector v of H,
+    with that column's penalty for its eigenvalue. So (v'b) / penalty is the solution
+    along v, 0 without a penalty; H + tau v v', tau of H's size there, gives the rest.
+    """
+    if problem.family != "multinomial":
+        return np.linalg.solve(H, B)
+    K = problem.outputs()
+    q = len(H) // K
+    V = np.tile(np.eye(q), (K, 1)) / np.sqrt(K)  # (P, q): v of each column
+    tau = H.diagonal().reshape(K, -1).mean(axis=0)
+    penalty = problem.penalty()[:q]
+    inverse = np.divide(1, penalty, out=np.zeros_like(penalty), where=penalty > 0)
+    x = np.linalg.solve(H + V * tau @ V.T, B)
+    return np.asarray(x + V @ (inverse * (V.T @ B).T - (V.T @ x).T).T)
+
+
+def fit(
+    problem: Problem,
+    start: Array | None = None,
+    tol: float = 1e-12,
+    max_iter: int = 200,
+) -> Array:
+    """Return the minimiser theta (K, q) of J, by Newton's method from zero or `start`.
+
+    Done when a step moves no eta by more than `tol` of the largest, or small steps no
+    longer shrink: only rounding is left. RuntimeError if not (separable classes).
+    """
+    problem = delete(problem, np.flatnonzero(problem.weights() == 0))
+    X = problem.design()
+    K, q, move = problem.outputs(), X.shape[1], np.inf
+    theta = np.zeros((K, q)) if start is None else start
+    softmax = problem.family == "multinomial"
+    if softmax:  # a penalised column of the minimiser sums to zero, and steps keep it
+        theta = theta - theta.mean(axis=0) * (problem.penalty()[:q] > 0)
+    for _ in range(max_iter):
+        J, g = objective(problem, theta), gradient(problem, theta)
+        step = -solve(problem, hessian(problem, theta), g).reshape(K, q)
+        step -= softmax * step.mean(axis=0)  # rounding, which 1 / l2 may have enlarged
+        last, move = move, np.abs(X @ step.T).max() / (1 + np.abs(X @ theta.T).max())
+        if move > 1e-6:  # the objective cannot see smaller steps, which are safe
+            while objective(problem, theta + step) > J + 1e-12 * abs(J):
+                step = step / 2
+        theta = theta + step
+        if move <= tol or last <= move <= 1e-7:
+            return theta
+    raise RuntimeError(f"fit: not converged in {max_iter} steps, the last one {move}")
+
+
+def delete(problem: Problem, rows: list[int] | Array) -> Problem:
+    """Return the problem without the training rows numbered `rows`."""
+    X, y = (np.delete(a, rows, axis=0) for a in (problem.X, problem.y))
+    return replace(problem, X=X, y=y, sample_weight=np.delete(problem.weights(), rows))
+
+
+def leave_one_out(problem: Problem, theta: Array, i: int) -> Array:
+    """Return theta_i (K, q), the minimiser without row i, started from `theta`."""
+    return fit(delete(problem, [i]), start=theta)
+
+
+def target(of: str, family: str, y: Array, eta: Array) -> Array:
+    """Return f (m,): "loss", or "margin" or "probability" of the row's class.
+
+    With one output that class is class 1, whatever y says.
+    """
+    if of == "loss":
+        return loss(family, y, eta)
+    label = _label_indicator(of, family, y, eta)
+    values = mean(family, eta) if of == "probability" else eta
+    return np.asarray((values * label).sum(axis=1))
+
+
+def _label_indicator(of: str, family: str, y: Array, eta: Array) -> Array:
+    """Return 1 at the output that "margin" or "probability" is about, else 0 (m, K)."""
+    K = eta.shape[1]
+    one_margin = K == 1 or family in ("binomial", "multinomial")
+    one_probability = family == "multinomial" or (family == "binomial" and K == 1)
+    if not {"margin": one_margin, "probability": one_probability}.get(of, False):
+        raise ValueError(f"of: {of!r} is not defined for {family} with {K} outputs")
+    if K == 1:
+        return np.ones(eta.shape)
+    label = y[:, 0].astype(int) if family == "multinomial" else y.argmax(axis=1)
+    return np.asarray(np.eye(K)[label])
+
+
+def target_gradient(
+    of: str, problem: Problem, theta: Array, X_test: Array, y_test: Array
+) -> Array:
+    """Return df/dtheta (m, P)."""
+    X, family = problem.design(X_test), problem.family
+    eta = X @ theta.T
+    if of == "loss":
+        slope = residual(family, y_test, eta)
+    else:
+        slope = _label_indicator(of, family, y_test, eta)
+    if of == "probability":  # dmean/deta is d2l/deta2 for these families
+        slope = np.einsum("tk,tkl->tl", slope, weight(family, y_test, eta))
+    return np.stack([np.kron(slope[t], X[t]) for t in range(len(X))])
+
+
+def scores(problem: Problem, theta: Array, G: Array) -> Array:
+    """Return S = G H^-1 [g_1 ... g_n] (m, n), for targets with the gradients G (m, P).
+
+    S[t, i] is the predicted rise of target t when row i is removed.
+    """
+    g = gradients(problem, theta)
+    return np.asarray(G @ solve(problem, hessian(problem, theta), g.T))
+
+
+def one_step_deltas(problem: Problem, theta: Array) -> Array:
+    """Return (H - H_i)^-1 g_i (n, P): a Newton step from the optimum, without row i."""
+    X, s = problem.design(), problem.weights()
+    H, g = hessian(problem, theta), gradients(problem, theta)
+    W = weight(problem.family, problem.y, X @ theta.T)
+    H_rows = (s[i] * np.kron(W[i], np.outer(X[i], X[i])) for i in range(len(X)))
+    return np.stack([solve(problem, H - H_i, g[i]) for i, H_i in enumerate(H_rows)])
+
+
+def _changes(
+    problem: Problem, old: Array, new: list[Array], X_test: Array, y: Array, of: str
+) -> Array:
+    X, family = problem.design(X_test), problem.family
+    before = target(of, family, y, X @ old.T)
+    return np.stack([target(of, family, y, X @ t.T) - before for t in new], axis=1)
+
+
+def one_step_scores(
+    problem: Problem, theta: Array, X_test: Array, y_test: Array, of: str = "loss"
+) -> Array:
+    """Return f(theta + delta_i) - f(theta) (m, n), delta_i of `one_step_deltas`."""
+    deltas = one_step_deltas(problem, theta)
+    moved = [theta + delta.reshape(theta.shape) for delta in deltas]
+    return _changes(problem, theta, moved, X_test, y_test, of)
+
+
+def exact_scores(
+    problem: Problem,
+    theta: Array,
+    X_test: Array,
+    y_test: Array,
+    of: str = "loss",
+    rows: list[int] | None = None,
+) -> Array:
+    """Return f(theta_i) - f(theta) (m, rows), theta_i refitted without row i."""
+    chosen = range(len(problem.X)) if rows is None else rows
+    moved = [leave_one_out(problem, theta, i) for i in chosen]
+    return _changes(problem, theta, moved, X_test, y_test, of)
+
+
+def self_influence(problem: Problem, theta: Array) -> Array:
+    """Return g_i' H^-1 g_i (n,), with the row's weight in both g_i."""
+    return scores(problem, theta, gradients(problem, theta)).diagonal()
+
+
+def leverage(problem: Problem, theta: Array) -> Array:
+    """Return h_i = s_i l''_i x_i' H^-1 x_i (n,), for one output."""
+    if problem.outputs() != 1:
+        raise ValueError(f"leverage: expected one output, got {problem.outputs()}")
+    X = problem.design()
+    w = problem.weights() * weight(problem.family, problem.y, X @ theta.T)[:, 0, 0]
+    return np.asarray(w * (X @ solve(problem, hessian(problem, theta), X.T)).diagonal())
+
+
+def gradient_outer_product(problem: Problem, theta: Array) -> Array:
+    """Return sum_i g_i g_i' (P, P)."""
+    g = gradients(problem, theta)
+    return np.asarray(g.T @ g)
+
+
+def covariance(problem: Problem, theta: Array, kind: str) -> Array:
+    """Return the "model", "sandwich" or "jackknife" covariance of theta.ravel() (P, P).
+
+    Where H is singular: of the theta whose flat directions do not vary, see `solve`.
+    """
+    X, s = problem.design(), problem.weights()
+    n, q = np.count_nonzero(s), X.shape[1]
+    inverse = solve(problem, hessian(problem, theta), np.eye(theta.size))
+    if kind == "model" and problem.family == "gaussian":
+        dispersion = s @ (problem.y - X @ theta.T) ** 2 / (n - q)
+        return np.asarray(np.repeat(dispersion, q)[:, None] * inverse)
+    if kind == "model":
+        return inverse
+    if kind == "sandwich":
+        return np.asarray(inverse @ gradient_outer_product(problem, theta) @ inverse)
+    if kind == "jackknife":
+        d = one_step_deltas(problem, theta)[s > 0]
+        return np.asarray((n - 1) / n * (d - d.mean(axis=0)).T @ (d - d.mean(axis=0)))
+    raise ValueError(f"kind: expected model, sandwich or jackknife, got {kind!r}")
+
+
+def top(scores: Array, k: int) -> tuple[Array, Array, Array, Array]:
+    """Return indices and values of the k largest, then of the k smallest of each row.
+
+    Best first; of equal scores the lower index comes first at both ends.
+    """
+    helpful = np.argsort(-scores, axis=-1, kind="stable")[..., :k]
+    harmful = np.argsort(scores, axis=-1, kind="stable")[..., :k]
+    values = (np.take_along_axis(scores, i, axis=-1) for i in (helpful, harmful))
+    return helpful, next(values), harmful, next(values)
