@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Turn other libraries' fitted models into a :class:`upweight.LinearModel`.
+
+A registry from class names to functions. Names are matched along the method
+resolution order of the estimator, so that no library is imported before one of
+its objects is seen, and a subclass is found through its parent.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._model import LinearModel
+from ..errors import UnsupportedModelError
+
+__all__ = ["Adapted", "adapt", "register_adapter"]
+
+
+def _identity(X: Any) -> Any:
+    return X
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What an adapter returns.
+
+    Attributes
+    ----------
+    model : LinearModel
+        The parameters, penalty and classes, exactly as the estimator means them.
+    X, y : array-like or None
+        Training rows and targets *before* `transform`; those that were passed
+        in, or those that the estimator carries (statsmodels results do).
+    sample_weight : ndarray of shape (n,) or None
+        Row weights s_i of the objective: the given ones times class weights
+        and whatever else the estimator multiplies its losses with.
+    transform : callable
+        Maps raw rows to the features that the linear model sees (the earlier
+        steps of a pipeline); the identity by default.
+    """
+
+    model: LinearModel
+    X: Any
+    y: Any
+    sample_weight: NDArray[np.float64] | None = None
+    transform: Callable[[Any], Any] = field(default=_identity)
+
+
+Adapter = Callable[[Any, Any, Any, Any], Adapted]
+
+_REGISTRY: dict[str, Adapter] = {}
+_BUILT_IN = {"sklearn": ".sklearn", "statsmodels": ".statsmodels"}
+
+
+def register_adapter(name: str) -> Callable[[Adapter], Adapter]:
+    """Register a function that adapts estimators of the class called `name`.
+
+    Parameters
+    ----------
+    name : str
+        Top-level package and class name, ``"sklearn.Ridge"``; modules between
+        the two are left out, since libraries move their classes about.
+
+    Returns
+    -------
+    callable
+        A decorator for ``adapter(estimator, X, y, sample_weight) -> Adapted``.
+
+    Examples
+    --------
+    >>> import numpy as np, upweight as uw
+    >>> from upweight.adapters import Adapted, register_adapter
+    >>> @register_adapter("mylib.Regression")
+    ... def adapt_regression(estimator, X, y, sample_weight):
+    ...     theta = np.atleast_2d(estimator.beta)
+    ...     model = uw.LinearModel("gaussian", theta, fit_intercept=False, l2=0.0)
+    ...     return Adapted(model, X, y, sample_weight)
+    """
+
+    def decorate(adapter: Adapter) -> Adapter:
+        _REGISTRY[name] = adapter
+        return adapter
+
+    return decorate
+
+
+def adapt(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
+    """Return the `Adapted` form of `estimator`.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If no adapter is registered for the class of `estimator` or a parent.
+    """
+    if isinstance(estimator, LinearModel):
+        return Adapted(estimator, X, y, sample_weight)
+    for cls in type(estimator).__mro__:
+        package = cls.__module__.partition(".")[0]
+        if package in _BUILT_IN:
+            importlib.import_module(_BUILT_IN[package], __name__)
+        adapter = _REGISTRY.get(f"{package}.{cls.__name__}")
+        if adapter is not None:
+            return adapter(estimator, X, y, sample_weight)
+    raise UnsupportedModelError(
+        "model: expected an upweight.LinearModel or an estimator with an adapter "
+        f"(scikit-learn's linear models, statsmodels results), got "
+        f"{type(estimator).__module__}.{type(estimator).__qualname__}; "
+        "upweight.register_adapter teaches it a new one"
+    )

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Results of statsmodels, mapped exactly onto the LinearModel objective.
+
+A constant is a column of `exog`, so `fit_intercept` is False, and l2 is 0. All
+results come through one adapter, which looks at the class of their model: wrapper
+classes are many, and say less. statsmodels itself is never imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .._model import FloatArray, LinearModel
+from ..errors import UnsupportedModelError
+from . import Adapted, register_adapter
+
+_SUPPORTED = (
+    "results of OLS, WLS, GLS with a diagonal sigma, Logit, Poisson, or GLM with "
+    "Gaussian and identity, Binomial and logit, or Poisson and log"
+)
+
+# exact names: many links are subclasses of Logit (CLogLog is one)
+_GLM_FAMILIES = {
+    ("Gaussian", "identity"): "gaussian",
+    ("Binomial", "logit"): "binomial",
+    ("Poisson", "log"): "poisson",
+}
+
+
+@register_adapter("statsmodels.ResultsWrapper")
+@register_adapter("statsmodels.Results")
+def adapt_results(results: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
+    """Adapt the results of a fit, with the data that its model holds.
+
+    `X` and `y` may stand in for the model's `exog` and `endog`; their shapes must
+    agree with those.
+    """
+    model: Any = getattr(results, "model", None)
+    # the wrapper dresses params in pandas clothes, and fails at several targets
+    inner = getattr(results, "_results", results)
+    name = _model_name(model)
+    adapter = _MODELS.get(name)
+    if adapter is None:
+        found = type(results).__name__ if model is None else f"results of {name}"
+        raise _unsupported(found)
+    _check_plain_fit(inner, model, name)
+    if sample_weight is not None:
+        raise ValueError(
+            f"sample_weight: expected None with results of {name}, whose weights "
+            "belong to the model (WLS weights, GLM freq_weights or var_weights)"
+        )
+    if getattr(model, "exog", None) is None or getattr(model, "endog", None) is None:
+        raise ValueError(
+            f"model: expected results with their data, got results of {name} after "
+            "remove_data"
+        )
+    family, weight = adapter(model)
+    theta = np.array(np.asarray(inner.params, dtype=np.float64).T, ndmin=2)
+    fitted = LinearModel(
+        family,
+        theta,
+        fit_intercept=False,
+        l2=0.0,
+        feature_names=tuple(str(column) for column in model.exog_names),
+    )
+    rows = _take("X", X, model.exog, name)
+    targets = _take("y", y, model.endog, name)
+    return Adapted(fitted, rows, targets, weight)
+
+
+@register_adapter("statsmodels.Model")
+def refuse_model(model: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
+    """Refuse a model that was not fitted: what `fit` returns is what counts."""
+    raise _unsupported(f"the model {type(model).__name__} itself; call fit first")
+
+
+def _adapt_ols(model: Any) -> tuple[str, FloatArray | None]:
+    return "gaussian", None
+
+
+def _adapt_wls(model: Any) -> tuple[str, FloatArray | None]:
+    weights = np.asarray(model.weights, dtype=np.float64)
+    return "gaussian", np.broadcast_to(weights, (len(model.exog),)).copy()
+
+
+def _adapt_gls(model: Any) -> tuple[str, FloatArray | None]:
+    """Diagonal covariance of the errors: s_i = 1 / sigma_ii."""
+    sigma = None if model.sigma is None else np.asarray(model.sigma, dtype=np.float64)
+    if sigma is None or sigma.ndim == 0:  # statsmodels does not whiten by a scalar
+        return "gaussian", None
+    if sigma.ndim == 2:
+        diagonal = np.diag(sigma)
+        if np.any(sigma - np.diag(diagonal)):
+            raise _unsupported("results of GLS with correlated errors")
+        sigma = diagonal
+    return "gaussian", 1.0 / sigma
+
+
+def _adapt_logit(model: Any) -> tuple[str, FloatArray | None]:
+    return "binomial", None
+
+
+def _adapt_poisson(model: Any) -> tuple[str, FloatArray | None]:
+    return "poisson", None
+
+
+def _adapt_glm(model: Any) -> tuple[str, FloatArray | None]:
+    """Generalised linear models: s_i = freq_weights * var_weights * n_trials."""
+    family = type(model.family).__name__
+    link = type(model.family.link).__name__
+    mapped = _GLM_FAMILIES.get((family, link.lower()))
+    if mapped is None:
+        raise _unsupported(f"results of GLM with family {family} and link {link}")
+    # endog of two columns (successes, failures) became a fraction and n_trials
+    weight = np.asarray(model.iweights, dtype=np.float64) * model.n_trials
+    return mapped, None if np.all(weight == 1) else weight
+
+
+_MODELS: dict[str, Callable[[Any], tuple[str, FloatArray | None]]] = {
+    "OLS": _adapt_ols,
+    "WLS": _adapt_wls,
+    "GLS": _adapt_gls,
+    "Logit": _adapt_logit,
+    "Poisson": _adapt_poisson,
+    "GLM": _adapt_glm,
+}
+
+
+def _model_name(model: Any) -> str:
+    """Return the name of the statsmodels class that `model` is an instance of."""
+    for cls in type(model).__mro__:
+        if cls.__module__.partition(".")[0] == "statsmodels":
+            return cls.__name__
+    return type(model).__name__
+
+
+def _check_plain_fit(results: Any, model: Any, name: str) -> None:
+    """Refuse penalties, constraints and offsets: the objective has none of them."""
+    kind = type(results).__name__
+    penalised = kind.startswith(("L1", "Regularized", "Penalized"))
+    if penalised or getattr(results, "regularized", False):
+        raise _unsupported(
+            f"{kind} of {name}.fit_regularized, whose penalty the results do not keep"
+        )
+    if getattr(results, "constraints", None) is not None:
+        raise _unsupported(f"results of {name}.fit_constrained")
+    for attribute in ("offset", "exposure"):  # exposure is kept as its logarithm
+        if np.any(_or_zero(getattr(model, attribute, None))):
+            raise _unsupported(f"results of {name} with an {attribute}")
+
+
+def _or_zero(values: Any) -> Any:
+    return 0.0 if values is None else values
+
+
+def _take(argument: str, passed: Any, own: Any, name: str) -> Any:
+    """Return what the caller passed if its shape is that of the model's own data."""
+    if passed is None:
+        return own
+    shape = tuple(np.shape(passed))
+    if shape not in (own.shape, (*own.shape, 1)):
+        raise ValueError(
+            f"{argument}: expected None or the data that {name} was fitted to, of "
+            f"shape {own.shape}, got shape {shape}"
+        )
+    return passed
+
+
+def _unsupported(found: str) -> UnsupportedModelError:
+    return UnsupportedModelError(f"model: expected {_SUPPORTED}, got {found}")
