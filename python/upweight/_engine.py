@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The numbers behind `Influence`: the compiled core, or the definition in NumPy.
+
+Both engines have the same methods, which take validated arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core, reference
+from ._model import FloatArray, LinearModel
+
+Top = tuple[NDArray[np.int64], FloatArray, NDArray[np.int64], FloatArray, int]
+
+
+class Engine(Protocol):
+    """What `Influence` asks of an engine; arrays as `reference` means them."""
+
+    @property
+    def theta(self) -> FloatArray: ...
+    @property
+    def residual(self) -> FloatArray: ...
+    @property
+    def linear_predictor(self) -> FloatArray: ...
+    @property
+    def polish(self) -> tuple[int, float, float, float]: ...
+    @property
+    def nbytes(self) -> int: ...
+    def scores(
+        self, test: NDArray[Any], y: FloatArray, of: str, method: str, out: NDArray[Any]
+    ) -> None: ...
+    def mean_scores(
+        self, test: NDArray[Any], y: FloatArray, of: str, out: NDArray[Any]
+    ) -> None: ...
+    def gradient_scores(self, gradients: FloatArray, out: NDArray[Any]) -> None: ...
+    def top(self, test: NDArray[Any], y: FloatArray, of: str, k: int) -> Top: ...
+    def gradient_top(self, gradients: FloatArray, k: int) -> Top: ...
+    def self_influence(self) -> FloatArray: ...
+    def gradient_outer_product(self) -> FloatArray: ...
+    def inverse_hessian(self) -> FloatArray: ...
+    def one_step_coefficients(self) -> FloatArray: ...
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """Validated arrays of one problem."""
+
+    X: NDArray[Any]  # (n, p) float32 or float64
+    y: FloatArray  # (n, K), or (n, 1) class numbers
+    weights: FloatArray | None  # (n, 1)
+    model: LinearModel
+    penalty: list[float]  # (q,)
+
+
+def cpu_engine(
+    data: TrainingData, solver: str, polish: bool, cg_rtol: float, n_threads: int
+) -> Engine:
+    """Return the compiled core on the host's processor."""
+    kind = _core.Influence32 if data.X.dtype == np.float32 else _core.Influence64
+    model = data.model
+    core = kind(
+        data.X,
+        model.fit_intercept,
+        getattr(_core.Family, model.family),
+        model.n_outputs,
+        data.y,
+        data.weights,
+        data.penalty,
+        model.theta.ravel().tolist(),
+        getattr(_core.Solver, solver),
+        polish,
+        model.classes is not None and model.family != "gaussian",
+        cg_rtol,
+        0,
+        n_threads,
+    )
+    return _CpuEngine(core)
+
+
+class _CpuEngine:
+    """Names of targets and methods to the core's enumerations; triangles to matrices."""
+
+    def __init__(self, core: Any) -> None:
+        self._core = core
+
+    @property
+    def theta(self) -> FloatArray:
+        theta: FloatArray = self._core.theta
+        return theta
+
+    @property
+    def residual(self) -> FloatArray:
+        residual: FloatArray = self._core.residual
+        return residual
+
+    @property
+    def linear_predictor(self) -> FloatArray:
+        eta: FloatArray = self._core.linear_predictor
+        return eta
+
+    @property
+    def polish(self) -> tuple[int, float, float, float]:
+        polish: tuple[int, float, float, float] = self._core.polish
+        return polish
+
+    @property
+    def nbytes(self) -> int:
+        return int(self._core.nbytes)
+
+    def scores(
+        self, test: NDArray[Any], y: FloatArray, of: str, method: str, out: NDArray[Any]
+    ) -> None:
+        target, how = getattr(_core.Target, of), getattr(_core.Method, method)
+        self._core.scores(test, y, target, how, out)
+
+    def mean_scores(
+        self, test: NDArray[Any], y: FloatArray, of: str, out: NDArray[Any]
+    ) -> None:
+        self._core.mean_scores(test, y, getattr(_core.Target, of), out)
+
+    def gradient_scores(self, gradients: FloatArray, out: NDArray[Any]) -> None:
+        self._core.gradient_scores(gradients, out)
+
+    def top(self, test: NDArray[Any], y: FloatArray, of: str, k: int) -> Top:
+        top: Top = self._core.top(test, y, getattr(_core.Target, of), k)
+        return top
+
+    def gradient_top(self, gradients: FloatArray, k: int) -> Top:
+        top: Top = self._core.gradient_top(gradients, k)
+        return top
+
+    def self_influence(self) -> FloatArray:
+        values: FloatArray = self._core.self_influence()
+        return values[:, 0]
+
+    def gradient_outer_product(self) -> FloatArray:
+        upper = self._core.gradient_outer_product()
+        return np.asarray(np.triu(upper) + np.triu(upper, 1).T)
+
+    def inverse_hessian(self) -> FloatArray:
+        inverse: FloatArray = self._core.inverse_hessian()
+        return inverse
+
+    def one_step_coefficients(self) -> FloatArray:
+        deltas: FloatArray = self._core.one_step_coefficients()
+        return deltas
+
+
+class NumpyEngine:
+    """`reference` on the same data: slow, for verification."""
+
+    def __init__(self, data: TrainingData, polish: bool) -> None:
+        model = data.model
+        self._problem = reference.Problem(
+            np.asarray(data.X, dtype=np.float64),
+            data.y,
+            model.family,
+            l2=model.l2,
+            fit_intercept=model.fit_intercept,
+            sample_weight=None if data.weights is None else data.weights[:, 0],
+            intercept_l2=model.intercept_l2,
+            n_outputs=model.n_outputs,
+        )
+        start = model.theta
+        self._theta = reference.fit(self._problem, start) if polish else start
+        X = self._problem.design()
+        move = float(np.abs(X @ (self._theta - start).T).max())
+        g = reference.gradient(self._problem, self._theta)
+        self.polish = (int(polish), move, 0.0, float(np.abs(g).max()))
+        self.theta: FloatArray = self._theta.ravel()
+        self.linear_predictor: FloatArray = X @ self._theta.T
+        weights = self._problem.weights()[:, None]
+        self.residual: FloatArray = weights * reference.residual(
+            model.family, data.y, self.linear_predictor
+        )
+        self.nbytes = int(self.residual.nbytes + self.linear_predictor.nbytes)
+
+    def _gradients(self, test: NDArray[Any], y: FloatArray, of: str) -> FloatArray:
+        test = np.asarray(test, dtype=np.float64)
+        return reference.target_gradient(of, self._problem, self._theta, test, y)
+
+    def scores(
+        self, test: NDArray[Any], y: FloatArray, of: str, method: str, out: NDArray[Any]
+    ) -> None:
+        if method == "influence":
+            self.gradient_scores(self._gradients(test, y, of), out)
+        else:
+            test = np.asarray(test, dtype=np.float64)
+            out[...] = reference.one_step_scores(
+                self._problem, self._theta, test, y, of
+            )
+
+    def mean_scores(
+        self, test: NDArray[Any], y: FloatArray, of: str, out: NDArray[Any]
+    ) -> None:
+        mean = self._gradients(test, y, of).mean(axis=0, keepdims=True)
+        self.gradient_scores(mean, out)
+
+    def gradient_scores(self, gradients: FloatArray, out: NDArray[Any]) -> None:
+        out[...] = reference.scores(self._problem, self._theta, gradients)
+
+    def top(self, test: NDArray[Any], y: FloatArray, of: str, k: int) -> Top:
+        return self.gradient_top(self._gradients(test, y, of), k)
+
+    def gradient_top(self, gradients: FloatArray, k: int) -> Top:
+        scores = reference.scores(self._problem, self._theta, gradients)
+        return (*reference.top(scores, k), scores.size)
+
+    def self_influence(self) -> FloatArray:
+        return reference.self_influence(self._problem, self._theta)
+
+    def gradient_outer_product(self) -> FloatArray:
+        return reference.gradient_outer_product(self._problem, self._theta)
+
+    def inverse_hessian(self) -> FloatArray:
+        H = reference.hessian(self._problem, self._theta)
+        return reference.solve(self._problem, H, np.eye(len(H)))
+
+    def one_step_coefficients(self) -> FloatArray:
+        return reference.one_step_deltas(self._problem, self._theta)

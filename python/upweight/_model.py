@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A fitted model, linear in its parameters, in the one form the library works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+FAMILIES = ("gaussian", "binomial", "multinomial", "poisson")
+
+
+@dataclass(frozen=True, eq=False)
+class LinearModel:
+    """A model whose linear predictor is ``eta = X @ coef + intercept``.
+
+    Returned by :func:`upweight.fit`; adapters build one from other libraries'
+    estimators. Its parameters minimise, over K outputs and q columns,
+
+    ``sum_i s_i l(y_i, eta_i) + 1/2 l2 sum |coef|^2 + 1/2 intercept_l2 |intercept|^2``.
+
+    Attributes
+    ----------
+    family : {"gaussian", "binomial", "multinomial", "poisson"}
+        The loss l. ``"binomial"`` with more than one output is a set of
+        independent binary models (one against the rest).
+    theta : ndarray of shape (K, q), float64
+        Row k holds the parameters of output k; the last column is the
+        intercept when `fit_intercept`.
+    fit_intercept : bool
+        Whether the last column of `theta` is an intercept.
+    l2 : float
+        Penalty on the coefficients, for the *sum* of the losses.
+    intercept_l2 : float
+        Penalty on the intercept, 0 for all but a few solvers.
+    classes : ndarray of shape (n_classes,) or None
+        Labels of a classifier, sorted; None for a regression.
+    feature_names : tuple of str or None
+        Column names of the training frame, when it had any.
+    n_iter : int or None
+        Newton steps taken by :func:`upweight.fit`.
+    gradient_norm : float or None
+        Largest absolute entry of the gradient of the objective at `theta`.
+    """
+
+    family: str
+    theta: FloatArray
+    fit_intercept: bool
+    l2: float
+    intercept_l2: float = 0.0
+    classes: NDArray[Any] | None = None
+    feature_names: tuple[str, ...] | None = None
+    n_iter: int | None = field(default=None)
+    gradient_norm: float | None = field(default=None)
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns that X must have."""
+        return self.theta.shape[1] - int(self.fit_intercept)
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of linear predictors, K."""
+        return self.theta.shape[0]
+
+    @property
+    def coef_(self) -> FloatArray:
+        """Coefficients: (p,) for one output of a regression, else (K, p)."""
+        coef = self.theta[:, : self.n_features]
+        return coef[0] if self.n_outputs == 1 and self.classes is None else coef
+
+    @property
+    def intercept_(self) -> FloatArray | float:
+        """Intercept: a float for one output of a regression, else (K,)."""
+        if self.fit_intercept:
+            intercept = self.theta[:, -1]
+        else:
+            intercept = np.zeros(self.n_outputs)
+        if self.n_outputs == 1 and self.classes is None:
+            return float(intercept[0])
+        return intercept
+
+    def linear_predictor(self, X: Any) -> FloatArray:
+        """Return eta, float64 of shape (m, K), for the rows of `X` (m, p)."""
+        from ._validate import check_rows
+
+        rows = check_rows(X, self, name="X")
+        eta = rows @ self.theta[:, : self.n_features].T.astype(rows.dtype)
+        if self.fit_intercept:
+            eta = eta + self.theta[:, -1]
+        return np.asarray(eta, dtype=np.float64)
+
+    def decision_function(self, X: Any) -> FloatArray:
+        """Return the linear predictor, (m,) for one output, else (m, K)."""
+        eta = self.linear_predictor(X)
+        return eta[:, 0] if self.n_outputs == 1 else eta
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Return class probabilities of shape (m, n_classes).
+
+        Raises
+        ------
+        ValueError
+            If the model is not a binomial or multinomial classifier.
+        """
+        if self.family not in ("binomial", "multinomial"):
+            raise ValueError(
+                f"predict_proba: expected a binomial or multinomial model, "
+                f"got family={self.family!r}"
+            )
+        eta = self.linear_predictor(X)
+        if self.family == "multinomial":
+            shifted = np.exp(eta - eta.max(axis=1, keepdims=True))
+            return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+        one = _sigmoid(eta)
+        if self.n_outputs == 1:
+            return np.column_stack([_sigmoid(-eta[:, 0]), one[:, 0]])
+        # one against the rest: normalised to sum to one, as scikit-learn does
+        return np.asarray(one / one.sum(axis=1, keepdims=True))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return labels of a classifier, else the mean: (m,) or (m, K)."""
+        eta = self.decision_function(X)
+        if self.classes is not None:
+            if eta.ndim == 1:
+                return np.asarray(self.classes[(eta > 0).astype(np.intp)])
+            return np.asarray(self.classes[eta.argmax(axis=1)])
+        if self.family == "poisson":
+            return np.exp(eta)
+        if self.family == "binomial":
+            return _sigmoid(eta)
+        return eta
+
+
+def _sigmoid(eta: FloatArray) -> FloatArray:
+    """Return 1 / (1 + exp(-eta)) without overflow."""
+    e = np.exp(-np.abs(eta))
+    return np.asarray(np.where(eta >= 0, 1.0, e) / (1.0 + e))
