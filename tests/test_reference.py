@@ -13,8 +13,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from upweight import reference as ref
 
-Fitted = tuple[ref.Problem, ref.Array]
-
 CASES = [(f, K) for f in ref.FAMILIES for K in (2 if f == "multinomial" else 1, 3)]
 DERIVATIVES = (ref.loss, ref.residual, ref.weight)
 KINDS = ("model", "sandwich", "jackknife")
@@ -122,16 +120,10 @@ def test_ridge_through_the_origin() -> None:
     assert_allclose(ref.leave_one_out(problem, theta, 2), [[3 / 7]])
 
 
-@pytest.fixture
-def three() -> Fitted:
-    """Return the mean of 0, 0 and 3 and its fit, 1: g = (1, 1, -2), H = 3."""
+def test_scores_of_a_mean() -> None:
+    """The mean of 0, 0, 3: g = (1, 1, -2), H = 3. Without 3, loss at y = 0 falls."""
     problem = intercept_only("gaussian", [0.0, 0.0, 3.0])
-    return problem, ref.fit(problem)
-
-
-def test_scores_of_a_mean(three: Fitted) -> None:
-    """Of the test loss at y = 0: removing 3 lowers it (harmful), a zero raises it."""
-    problem, theta = three
+    theta = ref.fit(problem)
     test = np.zeros((1, 0)), np.zeros((1, 1))
     G = ref.target_gradient("loss", problem, theta, *test)
     assert_allclose(ref.scores(problem, theta, G), [[1 / 3, 1 / 3, -2 / 3]])
@@ -144,13 +136,15 @@ def test_scores_of_a_mean(three: Fitted) -> None:
     assert_allclose(ref.self_influence(problem, theta), [1 / 3, 1 / 3, 4 / 3])
 
 
-def test_covariances_of_a_mean(three: Fitted) -> None:
-    """Of the mean of three: s^2/n for model and jackknife, sum e^2/n^2 for sandwich."""
-    problem, theta = three
-    assert_allclose(ref.gradient_outer_product(problem, theta), [[6]])
-    assert_allclose(ref.covariance(problem, theta, "model"), [[1]])
-    assert_allclose(ref.covariance(problem, theta, "sandwich"), [[2 / 3]])
-    assert_allclose(ref.covariance(problem, theta, "jackknife"), [[1]])
+def test_covariances_of_a_weighted_mean() -> None:
+    """Of 0 twice, 3 once, 7 unused: theta = 1, H = 3, g = (2, -2), moves 2 and -1."""
+    s = np.array([2.0, 1.0, 0.0])
+    problem = intercept_only("gaussian", [0.0, 3.0, 7.0], sample_weight=s)
+    theta = ref.fit(problem)
+    assert_allclose(ref.gradient_outer_product(problem, theta), [[8]])
+    expected = {"model": (2 * 1 + 1 * 4) / 3, "sandwich": 8 / 9, "jackknife": 9 / 4}
+    for kind in KINDS:
+        assert_allclose(ref.covariance(problem, theta, kind), [[expected[kind]]])
 
 
 def test_top_breaks_ties_by_index() -> None:
@@ -226,7 +220,7 @@ def test_fit_is_exact(family: str, K: int, l2: float, ones: bool) -> None:
     start = np.random.default_rng(2).normal(size=theta.shape)
     if family == "multinomial":
         assert_allclose(theta.sum(axis=0), 0, atol=1e-13)
-        start -= start.mean(axis=0)
+        start -= start.mean(axis=0) * (problem.penalty()[: len(start.T)] == 0)
     assert_allclose(ref.fit(problem, start=start), theta, rtol=1e-11, atol=1e-12)
 
 
