@@ -49,6 +49,24 @@ void register_fit(py::module_& module) {
       .value("binomial", Family::binomial)
       .value("multinomial", Family::multinomial)
       .value("poisson", Family::poisson);
+  module.def(
+      "gram",
+      [](const Input<double>& X, bool intercept, const Input<double>& weights,
+         int n_threads) {
+        const Design<double> design{view<double>(X, "X"), intercept};
+        const RowWeights W{view<double>(weights, "weights"), {}, 1.0, false};
+        const index q = design.columns();
+        py::array_t<double> out({q, q});
+        const Matrix H(out.mutable_data(), q, q);
+        const std::vector<double> none(static_cast<std::size_t>(q), 0.0);
+        released([&] {
+          backend<double>(n_threads)->gram(design, W, Coupling::shared, none, {}, H,
+                                           {});
+        });
+        return out;
+      },
+      "X' diag(w) X, upper triangle, for weights (n, 1).", py::arg("X").noconvert(),
+      py::arg("intercept"), py::arg("weights").noconvert(), py::arg("n_threads"));
   register_fit_for<double>(module);
   register_fit_for<float>(module);
 }

@@ -140,6 +140,13 @@ void register_engine(py::module_& module, const char* name) {
              return filled(self->problem().design.rows(), 1,
                            [&](Matrix out) { self->self_influence(out); });
            })
+      .def("leverage",
+           [filled](const E& self) {
+             const Problem<T>& problem = self->problem();
+             const bool each = coupling_of(problem.family) == Coupling::separate;
+             return filled(problem.design.rows(), each ? problem.outputs : 1,
+                           [&](Matrix out) { self->leverage(out); });
+           })
       .def("gradient_outer_product",
            [filled](const E& self) {
              const index P = self->problem().parameters();

@@ -41,6 +41,7 @@ class Engine(Protocol):
     def top(self, test: NDArray[Any], y: FloatArray, of: str, k: int) -> Top: ...
     def gradient_top(self, gradients: FloatArray, k: int) -> Top: ...
     def self_influence(self) -> FloatArray: ...
+    def leverage(self) -> FloatArray: ...
     def gradient_outer_product(self) -> FloatArray: ...
     def inverse_hessian(self) -> FloatArray: ...
     def one_step_coefficients(self) -> FloatArray: ...
@@ -138,6 +139,10 @@ class _CpuEngine:
         values: FloatArray = self._core.self_influence()
         return values[:, 0]
 
+    def leverage(self) -> FloatArray:
+        values: FloatArray = self._core.leverage()
+        return values[:, 0] if values.shape[1] == 1 else values
+
     def gradient_outer_product(self) -> FloatArray:
         upper = self._core.gradient_outer_product()
         return np.asarray(np.triu(upper) + np.triu(upper, 1).T)
@@ -213,6 +218,9 @@ class NumpyEngine:
 
     def self_influence(self) -> FloatArray:
         return reference.self_influence(self._problem, self._theta)
+
+    def leverage(self) -> FloatArray:
+        return reference.leverage(self._problem, self._theta)
 
     def gradient_outer_product(self) -> FloatArray:
         return reference.gradient_outer_product(self._problem, self._theta)

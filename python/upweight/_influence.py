@@ -189,8 +189,8 @@ class Influence:
         if self.polish.move > _LARGE_MOVE:
             warnings.warn(
                 f"model: polishing moved a training row's linear predictor by "
-                f"{self.polish.move:.3g}; the estimator stopped far from the optimum of "
-                "its own objective (or X, y, sample_weight are not those it was fitted "
+                f"{self.polish.move:.3g}; the estimator stopped far from the optimum "
+                "of its own objective (or X, y, sample_weight are not those it was fitted "
                 "on). Scores are about the optimum, see Influence.polish",
                 UserWarning,
                 stacklevel=2,
@@ -318,6 +318,21 @@ class Influence:
         negative. Koh and Liang (2017, section 5.4) rank suspicious labels by it.
         """
         return self._engine.self_influence()
+
+    def leverage(self) -> FloatArray:
+        """Return the leverage of every training row, float64 (n,), in 0 to 1.
+
+        h_i = w_i x_i' H^-1 x_i, the diagonal of the hat matrix of the (weighted) least
+        squares problem at the optimum; its sum is the effective number of parameters.
+        Several gaussian targets share one; for the multinomial it is the trace of
+        W_i C_ii, at most K - 1; one against the rest gives (n, K), one a class.
+
+        Raises
+        ------
+        ValueError
+            With ``solver="cg"``, which has no factor to make them from.
+        """
+        return self._engine.leverage()
 
     def gradient_outer_product(self) -> FloatArray:
         """Return sum_i g_i g_i' (P, P), the empirical Fisher information.

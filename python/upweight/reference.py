@@ -304,12 +304,20 @@ def self_influence(problem: Problem, theta: Array) -> Array:
 
 
 def leverage(problem: Problem, theta: Array) -> Array:
-    """Return h_i = s_i l''_i x_i' H^-1 x_i (n,), for one output."""
-    if problem.outputs() != 1:
-        raise ValueError(f"leverage: expected one output, got {problem.outputs()}")
-    X = problem.design()
-    w = problem.weights() * weight(problem.family, problem.y, X @ theta.T)[:, 0, 0]
-    return np.asarray(w * (X @ solve(problem, hessian(problem, theta), X.T)).diagonal())
+    """Return tr(W_i C_i), with C_i[k,l] = (e_k (x) x_i)' H^-1 (e_l (x) x_i).
+
+    For one output (n,) that is h_i = s_i l''_i x_i' H^-1 x_i; of several gaussian ones
+    any (they are equal); of one against the rest each (n, K); of softmax the sum (n,).
+    """
+    X, K = problem.design(), problem.outputs()
+    W = weight(problem.family, problem.y, X @ theta.T)
+    H, h = hessian(problem, theta), []
+    for x, W_i, s in zip(X, W, problem.weights(), strict=True):
+        E = np.kron(np.eye(K), x[:, None])  # (P, K)
+        h.append((s * W_i @ E.T @ solve(problem, H, E)).diagonal())
+    if problem.family == "multinomial":
+        return np.sum(h, axis=1)
+    return np.array(h) if problem.family == "binomial" and K > 1 else np.array(h)[:, 0]
 
 
 def gradient_outer_product(problem: Problem, theta: Array) -> Array:

@@ -55,7 +55,11 @@ public:
   [[nodiscard]] TopK gradient_top(ConstMatrix gradients, index k) const;
   /// S[i, i] (n x 1).
   void self_influence(Matrix out) const;
-  /// sum_i g_i g_i' (P x P).
+  /// Leverages: tr(W_i C_i) of each row (n x 1) when outputs share a Hessian or are coupled,
+  /// else w_ik c_ik of each output (n x K). Their sum is the effective number of parameters
+  /// (times K when shared).
+  void leverage(Matrix out) const;
+  /// sum_i g_i g_i' (P x P), upper triangle.
   void gradient_outer_product(Matrix out) const;
   /// H^-1 (P x P); the pseudo-inverse where softmax leaves H singular.
   void inverse_hessian(Matrix out) const;
@@ -75,6 +79,7 @@ private:
   [[nodiscard]] Factor factor() const;
   void test_gradients(const Design<T>& test, ConstMatrix y, Target target, Matrix eta,
                       Matrix a) const;
+  [[nodiscard]] Array leverage_blocks() const;
   [[nodiscard]] Array removal_coefficients() const;
   [[nodiscard]] Array scale() const;
   [[nodiscard]] const ScanBounds& training_bounds() const;

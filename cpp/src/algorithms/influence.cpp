@@ -233,14 +233,49 @@ void Influence<T>::self_influence(Matrix out) const {
 }
 
 template <class T>
-Array Influence<T>::removal_coefficients() const {
+Array Influence<T>::leverage_blocks() const {
   if (options_.solver != Solver::cholesky)
-    throw std::invalid_argument("solver: method='one_step' needs leverages, expected "
-                                "solver='cholesky', got solver='cg'");
+    throw std::invalid_argument(
+        "solver: leverages, and method='one_step', which is made of them, need "
+        "solver='cholesky', got 'cg'");
   const index n = problem_.design.rows(), K = problem_.outputs;
   const bool coupled = coupling_of(problem_.family) == Coupling::full && K > 1;
-  const Array C = backend_.zeros(n, coupled ? K * K : K);
+  Array C = backend_.zeros(n, coupled ? K * K : K);
   backend_.leverage_blocks(problem_.design, factor(), K, C);
+  return C;
+}
+
+template <class T>
+void Influence<T>::leverage(Matrix out) const {
+  const index n = problem_.design.rows(), K = problem_.outputs;
+  const Array blocks = leverage_blocks();
+  const std::vector<double> c = on_host(blocks, backend_);
+  const std::vector<double> w = on_host(state_.diagonal, backend_);
+  const bool coupled = blocks.cols() != K;
+  const std::vector<double> f =
+      coupled ? on_host(state_.factor, backend_) : std::vector<double>();
+  std::vector<double> h(static_cast<std::size_t>(out.rows * out.cols), 0.0);
+  for (index i = 0; i < n; ++i)
+    for (index k = 0; k < K; ++k) {
+      const auto ik = static_cast<std::size_t>(i * K + k);
+      if (!coupled) {  // shared: every output says the same
+        h[static_cast<std::size_t>(i * out.cols + (out.cols == 1 ? 0 : k))] =
+            w[ik] * c[ik];
+        continue;
+      }
+      double trace = w[ik] * c[static_cast<std::size_t>((i * K + k) * K + k)];
+      for (index l = 0; l < K; ++l)
+        trace -= f[ik] * f[static_cast<std::size_t>(i * K + l)] *
+                 c[static_cast<std::size_t>((i * K + l) * K + k)];
+      h[static_cast<std::size_t>(i)] += trace;
+    }
+  backend_.upload(h.data(), out);
+}
+
+template <class T>
+Array Influence<T>::removal_coefficients() const {
+  const index n = problem_.design.rows(), K = problem_.outputs;
+  const Array C = leverage_blocks();
   Array a = backend_.zeros(n, K);
   const index bad = backend_.removal_coefficients(state_.weights(problem_.family), C,
                                                   state_.residual, a);
