@@ -22,7 +22,7 @@ static void register_fit_for(py::module_& module) {
         NewtonOptions options;
         options.max_iter = max_iter;
         options.hard_labels = hard_labels;
-        const NewtonResult result = released([&] {
+        const NewtonResult<T> result = released([&] {
           return newton(*backend<T>(n_threads), held.problem, std::move(start),
                         options);
         });

@@ -188,6 +188,7 @@ void register_engine(py::module_& module, const char* name) {
 void register_influence(py::module_& module) {
   py::enum_<Solver>(module, "Solver")
       .value("cholesky", Solver::cholesky)
+      .value("mixed", Solver::mixed)
       .value("cg", Solver::cg);
   py::enum_<Target>(module, "Target")
       .value("loss", Target::loss)

@@ -7,7 +7,7 @@ from ._memory import check_fits, in_words
 from ._model import LinearModel
 from ._results import Plan
 
-SOLVERS = ("auto", "cholesky", "cg")
+SOLVERS = ("auto", "cholesky", "mixed", "cg")
 
 # Scratch of the widest word: slots of a Gram (64 MB) and the threads' tiles.
 _WORKSPACE = 64 * 2**20
@@ -27,7 +27,8 @@ def make_plan(
 
     Resident memory, in bytes: what was copied of X and y, 8 n K for each of the linear
     predictor, the residual and the weights (twice for softmax), and the factor: 8 P^2
-    for softmax, 8 K q^2 for outputs with weights of their own, 8 q^2 for gaussian.
+    for softmax, 8 K q^2 for outputs with weights of their own, 8 q^2 for gaussian
+    (half as much again with ``solver="mixed"``, nothing with ``"cg"``).
     """
     K, q = model.theta.shape
     per_row = 8 * n * K * (4 if model.family == "multinomial" else 3)
@@ -48,7 +49,9 @@ def make_plan(
         )
     else:
         reason = "asked for"
-    if solver == "cholesky":
+    if solver == "mixed":
+        factor += factor // 2  # H in float64 and its factor in float32
+    if solver != "cg":
         flops = grams * n * q**2 + blocks * order**3 / 3
     else:
         factor, flops = 0, 4.0 * n * K * q

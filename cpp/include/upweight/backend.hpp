@@ -68,6 +68,7 @@ public:
   // --- memory ---------------------------------------------------------------------
   /// A matrix of zeros in this backend's memory.
   [[nodiscard]] virtual Array zeros(index rows, index cols) const = 0;
+  [[nodiscard]] virtual SingleArray zeros_single(index rows, index cols) const = 0;
   virtual void copy(ConstMatrix from, Matrix to) const = 0;
   virtual void fill(Matrix to, double value) const = 0;
   /// Copies between this backend's memory and the host's (there without gaps).
@@ -157,14 +158,27 @@ public:
   /// Rows b of B (m x P) become H^-1 b; with `half`, R^-T b.         2 m P^2
   virtual void solve(const Factor& factor, Matrix B, bool half) const = 0;
 
+  /// The same in float32 for a preconditioner: R'R = D^-1 H D^-1 + shift, D^2 = diag H
+  /// (1 x P), reading the upper triangle of one block H. Returns the failing row, or
+  /// -1.
+  virtual index potrf_single(ConstMatrix H, double shift, MatrixView<float> R,
+                             Matrix D) const = 0;
+  /// Rows b of out (m x P) are D^-1 (R'R)^-1 D^-1 b, in float32.      2 m P^2
+  virtual void solve_single(MatrixView<const float> R, ConstMatrix D, ConstMatrix B,
+                            Matrix out) const = 0;
+  /// out = V H for the upper triangle of a symmetric H.              2 m P^2
+  virtual void symmetric_product(ConstMatrix H, ConstMatrix V, Matrix out) const = 0;
+
   // --- conjugate gradients, a right-hand side a row, scalars (m x 1) kept where they
   // are
-  /// rho_b = r_b . z_b and |r_b|^2, with z = r / precond.            3 m P
-  virtual void cg_dots(ConstMatrix R, ConstMatrix precond, Matrix rho,
+  /// out_b = x_b / d for d (1 x P).                                  m P
+  virtual void divide_rows(ConstMatrix X, ConstMatrix d, Matrix out) const = 0;
+  /// rho_b = r_b . z_b and norm2_b = |r_b|^2.                         2 m P
+  virtual void cg_dots(ConstMatrix R, ConstMatrix Z, Matrix rho,
                        Matrix norm2) const = 0;
-  /// p_b = r_b / precond + (rho_b / rho_old_b) p_b; rho_old 0 means none.  4 m P
-  virtual void cg_direction(ConstMatrix R, ConstMatrix precond, ConstMatrix rho,
-                            ConstMatrix rho_old, Matrix P) const = 0;
+  /// p_b = z_b + (rho_b / rho_old_b) p_b; rho_old 0 means none.       3 m P
+  virtual void cg_direction(ConstMatrix Z, ConstMatrix rho, ConstMatrix rho_old,
+                            Matrix P) const = 0;
   /// a = rho_b / (p_b . q_b); x_b += a p_b; r_b -= a q_b; nothing where rho_b is 0. 8 m
   /// P
   virtual void cg_advance(ConstMatrix P, ConstMatrix Q, ConstMatrix rho, Matrix X,

@@ -55,9 +55,9 @@ public:
   [[nodiscard]] TopK gradient_top(ConstMatrix gradients, index k) const;
   /// S[i, i] (n x 1).
   void self_influence(Matrix out) const;
-  /// Leverages: tr(W_i C_i) of each row (n x 1) when outputs share a Hessian or are coupled,
-  /// else w_ik c_ik of each output (n x K). Their sum is the effective number of parameters
-  /// (times K when shared).
+  /// Leverages: tr(W_i C_i) of each row (n x 1) when outputs share a Hessian or are
+  /// coupled, else w_ik c_ik of each output (n x K). Their sum is the effective number
+  /// of parameters (times K when shared).
   void leverage(Matrix out) const;
   /// sum_i g_i g_i' (P x P), upper triangle.
   void gradient_outer_product(Matrix out) const;
@@ -76,7 +76,9 @@ public:
   [[nodiscard]] index bytes() const;
 
 private:
-  [[nodiscard]] Factor factor() const;
+  [[nodiscard]] RowWeights row_weights() const {
+    return state_.weights(problem_.family);
+  }
   void test_gradients(const Design<T>& test, ConstMatrix y, Target target, Matrix eta,
                       Matrix a) const;
   [[nodiscard]] Array leverage_blocks() const;
@@ -88,7 +90,7 @@ private:
   Problem<T> problem_;
   InfluenceOptions options_;
   Polish polish_;
-  GlmState state_;
+  GlmState<T> state_;
   mutable std::once_flag bounds_once_;
   mutable ScanBounds bounds_;  // of the training rows, made by the first `top`
 };

@@ -2,13 +2,11 @@
 #pragma once
 
 #include "upweight/backend.hpp"
-#include "upweight/cg.hpp"
+#include "upweight/hessian.hpp"
 
 #include <vector>
 
 namespace upweight {
-
-enum class Solver { cholesky, cg };
 
 struct NewtonOptions {
   Solver solver = Solver::cholesky;
@@ -22,13 +20,13 @@ struct NewtonOptions {
 };
 
 /// A problem at one point theta: what Newton's method needs there and influence keeps.
+template <class T>
 struct GlmState {
   std::vector<double> theta;  // P
   Array eta;                  // n x K
   Array residual;             // n x K, s l'
   Array diagonal, factor;     // n x K each: W in the form of RowWeights
-  Array hessian;              // its Cholesky factor; empty for cg
-  index blocks = 1;           // of the factor
+  Hessian<T> hessian;
 
   [[nodiscard]] RowWeights weights(Family family) const {
     const bool coupled = family == Family::multinomial;
@@ -36,8 +34,9 @@ struct GlmState {
   }
 };
 
+template <class T>
 struct NewtonResult {
-  GlmState state;
+  GlmState<T> state;
   int iterations = 0;  // steps taken
   double objective = 0;
   double gradient_norm = 0;  // largest entry of grad J at theta
@@ -52,10 +51,7 @@ struct NewtonResult {
 /// Each iteration: one Gram with the gradient (n q^2 a block), one factorisation, one
 /// product X d. Throws SingularError, SeparableError; not converging is in the result.
 template <class T>
-NewtonResult newton(const Backend<T>& backend, const Problem<T>& problem,
-                    std::vector<double> start, const NewtonOptions& options);
-
-/// Smallest admissible pivot of a Hessian of order P, relative to its diagonal.
-[[nodiscard]] double pivot_tolerance(index parameters);
+NewtonResult<T> newton(const Backend<T>& backend, const Problem<T>& problem,
+                       std::vector<double> start, const NewtonOptions& options);
 
 }  // namespace upweight

@@ -40,29 +40,33 @@ struct MatrixView {
 using Matrix = MatrixView<double>;
 using ConstMatrix = MatrixView<const double>;
 
-/// A matrix of doubles in a backend's own memory, freed with the array.
-class Array {
+/// A matrix in a backend's own memory, freed with the array.
+template <class T>
+class BasicArray {
 public:
-  using Free = void (*)(double*);
+  using Free = void (*)(T*);
 
-  Array() = default;
-  Array(double* data, index rows, index cols, Free free)
+  BasicArray() = default;
+  BasicArray(T* data, index rows, index cols, Free free)
       : data_(data, free), rows_(rows), cols_(cols) {}
 
-  [[nodiscard]] Matrix view() const { return {data_.get(), rows_, cols_}; }
-  operator Matrix() const { return view(); }
-  operator ConstMatrix() const { return view(); }
+  [[nodiscard]] MatrixView<T> view() const { return {data_.get(), rows_, cols_}; }
+  operator MatrixView<T>() const { return view(); }
+  operator MatrixView<const T>() const { return view(); }
   [[nodiscard]] index rows() const { return rows_; }
   [[nodiscard]] index cols() const { return cols_; }
   [[nodiscard]] bool empty() const { return rows_ == 0 || cols_ == 0; }
   [[nodiscard]] index bytes() const {
-    return rows_ * cols_ * static_cast<index>(sizeof(double));
+    return rows_ * cols_ * static_cast<index>(sizeof(T));
   }
 
 private:
-  std::unique_ptr<double, Free> data_{nullptr, nullptr};
+  std::unique_ptr<T, Free> data_{nullptr, nullptr};
   index rows_ = 0;
   index cols_ = 0;
 };
+
+using Array = BasicArray<double>;
+using SingleArray = BasicArray<float>;
 
 }  // namespace upweight

@@ -13,7 +13,7 @@ namespace upweight {
 
 namespace {
 
-constexpr index solve_rows_at_once = 64;  // right-hand sides of one run of cg
+constexpr index rows_at_once = 64;  // gradients held at a time without a factor
 
 std::vector<double> on_host(const Array& array, const auto& backend) {
   std::vector<double> values(static_cast<std::size_t>(array.rows() * array.cols()));
@@ -41,20 +41,8 @@ Influence<T>::Influence(const Backend<T>& backend, Problem<T> problem,
 }
 
 template <class T>
-Factor Influence<T>::factor() const {
-  return {state_.hessian, state_.blocks};
-}
-
-template <class T>
 void Influence<T>::solve(Matrix B) const {
-  if (options_.solver == Solver::cholesky) {
-    backend_.solve(factor(), B, false);
-    return;
-  }
-  for (index first = 0; first < B.rows; first += solve_rows_at_once)
-    conjugate_gradients(
-        backend_, problem_.design, state_.weights(problem_.family), problem_.penalty,
-        B.block(first, std::min(solve_rows_at_once, B.rows - first)), options_.cg);
+  state_.hessian.solve(backend_, problem_, row_weights(), B);
 }
 
 template <class T>
@@ -164,8 +152,7 @@ template <class T>
 Array Influence<T>::scale() const {
   const index q = problem_.design.columns(), P = problem_.parameters();
   const Array diagonal = backend_.zeros(1, P);
-  backend_.hessian_diagonal(problem_.design, state_.weights(problem_.family),
-                            problem_.penalty, diagonal);
+  backend_.hessian_diagonal(problem_.design, row_weights(), problem_.penalty, diagonal);
   const std::vector<double> host = on_host(diagonal, backend_);
   std::vector<double> d(static_cast<std::size_t>(q), 0.0);
   for (std::size_t j = 0; j < host.size(); ++j)
@@ -189,7 +176,7 @@ const ScanBounds& Influence<T>::training_bounds() const {
     const Array norms = backend_.zeros(n, 1);
     backend_.scaled_norm(problem_.design, state_.residual, scaling, norms);
     bounds.scaled_norm = on_host(norms, backend_);
-    if (options_.solver == Solver::cholesky) {
+    if (state_.hessian.direct()) {
       self_influence(norms);
       bounds.norm = on_host(norms, backend_);
       for (double& norm : bounds.norm)
@@ -209,15 +196,16 @@ const ScanBounds& Influence<T>::training_bounds() const {
 
 template <class T>
 void Influence<T>::self_influence(Matrix out) const {
-  if (options_.solver == Solver::cholesky) {
-    backend_.quadratic_form(problem_.design, factor(), state_.residual, out);
+  if (state_.hessian.direct()) {
+    backend_.quadratic_form(problem_.design, state_.hessian.factor(), state_.residual,
+                            out);
     return;
   }
   // g_i . H^-1 g_i, a block of rows at a time
   const index n = problem_.design.rows(), P = problem_.parameters();
   std::vector<double> values(static_cast<std::size_t>(n));
-  for (index first = 0; first < n; first += solve_rows_at_once) {
-    const index count = std::min(solve_rows_at_once, n - first);
+  for (index first = 0; first < n; first += rows_at_once) {
+    const index count = std::min(rows_at_once, n - first);
     const Design<T> rows{problem_.design.features.block(first, count),
                          problem_.design.intercept};
     const Array G = backend_.zeros(count, P), V = backend_.zeros(count, P);
@@ -234,14 +222,14 @@ void Influence<T>::self_influence(Matrix out) const {
 
 template <class T>
 Array Influence<T>::leverage_blocks() const {
-  if (options_.solver != Solver::cholesky)
+  if (!state_.hessian.direct())
     throw std::invalid_argument(
         "solver: leverages, and method='one_step', which is made of them, need "
-        "solver='cholesky', got 'cg'");
+        "solver='cholesky' with a float64 factor");
   const index n = problem_.design.rows(), K = problem_.outputs;
   const bool coupled = coupling_of(problem_.family) == Coupling::full && K > 1;
   Array C = backend_.zeros(n, coupled ? K * K : K);
-  backend_.leverage_blocks(problem_.design, factor(), K, C);
+  backend_.leverage_blocks(problem_.design, state_.hessian.factor(), K, C);
   return C;
 }
 
@@ -277,8 +265,7 @@ Array Influence<T>::removal_coefficients() const {
   const index n = problem_.design.rows(), K = problem_.outputs;
   const Array C = leverage_blocks();
   Array a = backend_.zeros(n, K);
-  const index bad = backend_.removal_coefficients(state_.weights(problem_.family), C,
-                                                  state_.residual, a);
+  const index bad = backend_.removal_coefficients(row_weights(), C, state_.residual, a);
   if (bad >= 0) {
     std::ostringstream message;
     message << "X: without training row " << bad

@@ -6,16 +6,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <sstream>
 #include <utility>
 
 namespace upweight {
-
-double pivot_tolerance(index parameters) {
-  return 16.0 * static_cast<double>(parameters) *
-         std::numeric_limits<double>::epsilon();
-}
 
 namespace {
 
@@ -41,7 +35,7 @@ public:
       : backend_(backend), problem_(problem), options_(options),
         P_(problem.parameters()), q_(problem.design.columns()) {
     const index n = problem.design.rows(), K = problem.outputs;
-    GlmState& state = result_.state;
+    GlmState<T>& state = result_.state;
     state.theta = std::move(start);
     state.theta.resize(static_cast<std::size_t>(P_), 0.0);
     state.eta = backend.zeros(n, K);
@@ -51,12 +45,13 @@ public:
       state.factor = backend.zeros(n, K);
     trial_eta_ = backend.zeros(n, K);
     direction_ = backend.zeros(n, K);
+    state.hessian = Hessian<T>(options.solver, options.cg);
     unpenalised_ = std::all_of(problem.penalty.begin(), problem.penalty.end(),
                                [](double penalty) { return penalty == 0; });
   }
 
-  NewtonResult run() {
-    GlmState& state = result_.state;
+  NewtonResult<T> run() {
+    GlmState<T>& state = result_.state;
     const Array theta = uploaded(state.theta);
     backend_.linear_predictor(problem_.design, theta, state.eta);
     objective_ = evaluate({}, 0.0, state.eta) + penalty_of(state.theta);
@@ -89,7 +84,7 @@ private:
 
   /// Terms at eta + step * direction, written over the state's; returns the loss.
   double evaluate(ConstMatrix direction, double step, Matrix eta_out) {
-    GlmState& state = result_.state;
+    GlmState<T>& state = result_.state;
     const GlmSummary summary = backend_.glm_terms(
         problem_.family, problem_.y, problem_.weights, state.eta, direction, step,
         eta_out, state.residual, state.diagonal, state.factor);
@@ -132,33 +127,24 @@ private:
 
   /// -H^-1 grad J, and its linear predictors in direction_.
   std::vector<double> newton_step() {
-    GlmState& state = result_.state;
+    GlmState<T>& state = result_.state;
     const RowWeights W = state.weights(problem_.family);
-    std::vector<double> g(static_cast<std::size_t>(P_));
-    const Array rhs = backend_.zeros(1, P_);
-    if (options_.solver == Solver::cholesky) {
-      const Coupling coupling = coupling_of(problem_.family);
-      const index order = coupling == Coupling::full ? P_ : q_;
-      state.blocks = coupling == Coupling::separate ? problem_.outputs : 1;
-      if (state.hessian.empty())
-        state.hessian = backend_.zeros(state.blocks * order, order);
-      const Array sums = backend_.zeros(problem_.outputs, q_);
-      backend_.gram(problem_.design, W, coupling, problem_.penalty, state.residual,
-                    state.hessian, sums);
-      backend_.download(sums, g.data());
-      add_penalty(g);
-      const index bad =
-          backend_.potrf(state.hessian, state.blocks, pivot_tolerance(order));
-      if (bad >= 0)
-        throw_singular(bad);
-      backend_.upload(g.data(), rhs);
-      backend_.solve({state.hessian, state.blocks}, rhs, false);
+    std::vector<double> g;
+    if (assembled_ && problem_.family == Family::gaussian) {
+      g = gradient();  // H is the same everywhere
     } else {
-      g = gradient();
-      backend_.upload(g.data(), rhs);
-      conjugate_gradients(backend_, problem_.design, W, problem_.penalty, rhs.view(),
-                          options_.cg);
+      try {
+        g = state.hessian.assemble(backend_, problem_, W, state.residual);
+      } catch (const SingularError&) {
+        explain_singular();
+        throw;
+      }
+      add_penalty(g);
+      assembled_ = true;
     }
+    const Array rhs = backend_.zeros(1, P_);
+    backend_.upload(g.data(), rhs);
+    state.hessian.solve(backend_, problem_, W, rhs);
     result_.gradient_norm = largest(g);
     std::vector<double> step(g.size());
     backend_.download(rhs, step.data());
@@ -173,7 +159,7 @@ private:
 
   /// Moves theta along the step, by as much as the line search allows.
   void take(const std::vector<double>& step) {
-    GlmState& state = result_.state;
+    GlmState<T>& state = result_.state;
     // within this reach Hessians differ by at most e^(1/2), so that the full step
     // contracts
     const bool contracts = self_concordance(problem_.family) * result_.last_move <= 0.5;
@@ -205,41 +191,39 @@ private:
                          "finite optimum; use l2 > 0");
   }
 
-  [[noreturn]] void throw_singular(index parameter) const {
+  /// Weights that vanish on the way make H singular where X is not.
+  void explain_singular() const {
+    if (!unpenalised_ || result_.iterations == 0 || problem_.family == Family::gaussian)
+      return;
     std::ostringstream message;
-    if (unpenalised_ && result_.iterations > 0 && problem_.family != Family::gaussian) {
-      message
-          << "y: the loss seems to have no finite optimum with l2=0 (some direction "
-             "of X separates rows, after "
-          << result_.iterations << " Newton steps); use l2 > 0";
-      throw SeparableError(message.str());
-    }
-    message << "X: the Hessian is singular to working precision at column "
-            << parameter % q_;
-    throw SingularError(message.str(), parameter % q_);
+    message << "y: the loss seems to have no finite optimum with l2=0 (some direction "
+               "of X separates rows, after "
+            << result_.iterations << " Newton steps); use l2 > 0";
+    throw SeparableError(message.str());
   }
 
   const Backend<T>& backend_;
   const Problem<T>& problem_;
   NewtonOptions options_;
   index P_, q_;
-  NewtonResult result_;
+  NewtonResult<T> result_;
   Array trial_eta_, direction_;  // n x K
-  bool unpenalised_ = false;
+  bool unpenalised_ = false, assembled_ = false;
   double objective_ = 0, decrement_ = 0, worst_residual_ = 0;
 };
 
 }  // namespace
 
 template <class T>
-NewtonResult newton(const Backend<T>& backend, const Problem<T>& problem,
-                    std::vector<double> start, const NewtonOptions& options) {
+NewtonResult<T> newton(const Backend<T>& backend, const Problem<T>& problem,
+                       std::vector<double> start, const NewtonOptions& options) {
   return Newton<T>(backend, problem, std::move(start), options).run();
 }
 
-template NewtonResult newton<double>(const Backend<double>&, const Problem<double>&,
-                                     std::vector<double>, const NewtonOptions&);
-template NewtonResult newton<float>(const Backend<float>&, const Problem<float>&,
-                                    std::vector<double>, const NewtonOptions&);
+template NewtonResult<double> newton<double>(const Backend<double>&,
+                                             const Problem<double>&,
+                                             std::vector<double>, const NewtonOptions&);
+template NewtonResult<float> newton<float>(const Backend<float>&, const Problem<float>&,
+                                           std::vector<double>, const NewtonOptions&);
 
 }  // namespace upweight

@@ -14,6 +14,7 @@ public:
   explicit CpuBackend(Threads threads) : threads_(std::move(threads)) {}
 
   Array zeros(index rows, index cols) const override;
+  SingleArray zeros_single(index rows, index cols) const override;
   void copy(ConstMatrix from, Matrix to) const override;
   void fill(Matrix to, double value) const override;
   void upload(const double* from, Matrix to) const override;
@@ -58,10 +59,16 @@ public:
   index potrf(Matrix H, index count, double tolerance) const override;
   void solve(const Factor& factor, Matrix B, bool half) const override;
 
-  void cg_dots(ConstMatrix R, ConstMatrix precond, Matrix rho,
-               Matrix norm2) const override;
-  void cg_direction(ConstMatrix R, ConstMatrix precond, ConstMatrix rho,
-                    ConstMatrix rho_old, Matrix P) const override;
+  index potrf_single(ConstMatrix H, double shift, MatrixView<float> R,
+                     Matrix D) const override;
+  void solve_single(MatrixView<const float> R, ConstMatrix D, ConstMatrix B,
+                    Matrix out) const override;
+  void symmetric_product(ConstMatrix H, ConstMatrix V, Matrix out) const override;
+
+  void divide_rows(ConstMatrix X, ConstMatrix d, Matrix out) const override;
+  void cg_dots(ConstMatrix R, ConstMatrix Z, Matrix rho, Matrix norm2) const override;
+  void cg_direction(ConstMatrix Z, ConstMatrix rho, ConstMatrix rho_old,
+                    Matrix P) const override;
   void cg_advance(ConstMatrix P, ConstMatrix Q, ConstMatrix rho, Matrix X,
                   Matrix R) const override;
 

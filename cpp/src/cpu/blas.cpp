@@ -27,8 +27,9 @@ using blas_int = int;
                           const blas_int*);                                            \
   void UPW_BLAS(p##potrf_)(const char*, const blas_int*, T*, const blas_int*,          \
                            blas_int*);                                                 \
-  T UPW_BLAS(p##dot_)(const blas_int*, const T*, const blas_int*, const T*,            \
-                      const blas_int*);
+  void UPW_BLAS(p##symm_)(const char*, const char*, const blas_int*, const blas_int*,  \
+                          const T*, const T*, const blas_int*, const T*,               \
+                          const blas_int*, const T*, T*, const blas_int*);
 extern "C" {
 UPW_DECLARE(double, d)
 UPW_DECLARE(float, s)
@@ -149,12 +150,18 @@ void syrk_subtract(MatrixView<const T> A, MatrixView<T> C) {
 }
 
 template <class T>
-T dot(index n, const T* x, const T* y) {
-  const blas_int n_ = narrow(n), one = 1;
+void symm(MatrixView<const T> H, MatrixView<const T> B, MatrixView<T> C) {
+  // Fortran's C' = H B', with H's upper triangle seen as its lower
+  const char side = 'L', lower = 'L';
+  const blas_int m = narrow(C.cols), n = narrow(C.rows), ldh = narrow(H.stride),
+                 ldb = narrow(B.stride), ldc = narrow(C.stride);
+  const T one = 1, zero = 0;
   if constexpr (is_double<T>)
-    return UPW_BLAS(ddot_)(&n_, x, &one, y, &one);
+    UPW_BLAS(dsymm_)(&side, &lower, &m, &n, &one, H.data, &ldh, B.data, &ldb, &zero,
+                     C.data, &ldc);
   else
-    return UPW_BLAS(sdot_)(&n_, x, &one, y, &one);
+    UPW_BLAS(ssymm_)(&side, &lower, &m, &n, &one, H.data, &ldh, B.data, &ldb, &zero,
+                     C.data, &ldc);
 }
 
 #define UPW_INSTANTIATE(T)                                                             \
@@ -166,7 +173,7 @@ T dot(index n, const T* x, const T* y) {
   template void solve_panel<T>(MatrixView<const T>, MatrixView<T>);                    \
   template index potrf<T>(MatrixView<T>);                                              \
   template void syrk_subtract<T>(MatrixView<const T>, MatrixView<T>);                  \
-  template T dot<T>(index, const T*, const T*);
+  template void symm<T>(MatrixView<const T>, MatrixView<const T>, MatrixView<T>);
 UPW_INSTANTIATE(double)
 UPW_INSTANTIATE(float)
 

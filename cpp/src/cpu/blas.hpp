@@ -41,8 +41,8 @@ void syrk_subtract(MatrixView<const T> A, MatrixView<T> C);
 template <class T>
 void solve_panel(MatrixView<const T> R, MatrixView<T> B);
 
-/// y . x
+/// C = B H for the upper triangle of a symmetric H (n x n), B (m x n). 2 m n^2
 template <class T>
-T dot(index n, const T* x, const T* y);
+void symm(MatrixView<const T> H, MatrixView<const T> B, MatrixView<T> C);
 
 }  // namespace upweight::cpu::blas

@@ -9,13 +9,22 @@ namespace upweight::cpu {
 constexpr index rows_per_task = 4;
 
 template <class T>
-void CpuBackend<T>::cg_dots(ConstMatrix R, ConstMatrix precond, Matrix rho,
+void CpuBackend<T>::divide_rows(ConstMatrix X, ConstMatrix d, Matrix out) const {
+  threads_.ranges(X.rows, rows_per_task, [&](index first, index last) {
+    for (index b = first; b < last; ++b)
+      for (index j = 0; j < X.cols; ++j)
+        out(b, j) = X(b, j) / d(0, j);
+  });
+}
+
+template <class T>
+void CpuBackend<T>::cg_dots(ConstMatrix R, ConstMatrix Z, Matrix rho,
                             Matrix norm2) const {
   threads_.ranges(R.rows, rows_per_task, [&](index first, index last) {
     for (index b = first; b < last; ++b) {
       double dot = 0, square = 0;
       for (index j = 0; j < R.cols; ++j) {
-        dot += R(b, j) * R(b, j) / precond(0, j);
+        dot += R(b, j) * Z(b, j);
         square += R(b, j) * R(b, j);
       }
       rho(b, 0) = dot;
@@ -25,13 +34,13 @@ void CpuBackend<T>::cg_dots(ConstMatrix R, ConstMatrix precond, Matrix rho,
 }
 
 template <class T>
-void CpuBackend<T>::cg_direction(ConstMatrix R, ConstMatrix precond, ConstMatrix rho,
-                                 ConstMatrix rho_old, Matrix P) const {
-  threads_.ranges(R.rows, rows_per_task, [&](index first, index last) {
+void CpuBackend<T>::cg_direction(ConstMatrix Z, ConstMatrix rho, ConstMatrix rho_old,
+                                 Matrix P) const {
+  threads_.ranges(Z.rows, rows_per_task, [&](index first, index last) {
     for (index b = first; b < last; ++b) {
       const double beta = rho_old(b, 0) > 0 ? rho(b, 0) / rho_old(b, 0) : 0.0;
-      for (index j = 0; j < R.cols; ++j)
-        P(b, j) = R(b, j) / precond(0, j) + beta * P(b, j);
+      for (index j = 0; j < Z.cols; ++j)
+        P(b, j) = Z(b, j) + beta * P(b, j);
     }
   });
 }

@@ -5,6 +5,7 @@
 #include "cpu/pack.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 namespace upweight::cpu {
@@ -12,35 +13,41 @@ namespace {
 
 constexpr index panel = 256;  // a tile of the blocked factorisation
 
+/// Right-hand sides of one task: each task reads the whole factor, so not too few.
+index rows_per_task(index rows) { return std::clamp<index>(ceil_div(rows, 8), 16, 256); }
+
 /// Right-looking blocked Cholesky, H = R'R in the upper triangle; the failing row, or
 /// -1.
-index blocked_potrf(const Threads& threads, Matrix H) {
+template <class U>
+index blocked_potrf(const Threads& threads, MatrixView<U> H) {
+  if (H.rows <= 2 * panel)
+    return blas::potrf<U>(H);
   const index P = H.rows;
   const auto block = [&](index i, index j) {
-    return Matrix(H.row(i) + j, std::min(panel, P - i), std::min(panel, P - j),
-                  H.stride);
+    return MatrixView<U>(H.row(i) + j, std::min(panel, P - i), std::min(panel, P - j),
+                         H.stride);
   };
   for (index d = 0; d < P; d += panel) {
-    const Matrix diagonal = block(d, d);
-    const index failed = blas::potrf<double>(diagonal);
+    const MatrixView<U> diagonal = block(d, d);
+    const index failed = blas::potrf<U>(diagonal);
     if (failed >= 0)
       return d + failed;
     const index rest = ceil_div(P - d - diagonal.rows, panel);
     const index next = d + panel;
     threads.run(rest, [&](index j) {  // R_dj = R_dd^-T H_dj
-      blas::solve_panel<double>(diagonal, block(d, next + j * panel));
+      blas::solve_panel<U>(diagonal, block(d, next + j * panel));
     });
     threads.run(rest * (rest + 1) / 2, [&](index task) {  // H_ij -= R_di' R_dj
       index i = 0;
       while (task >= rest - i)
         task -= rest - i++;
       const index j = i + task;
-      const Matrix out = block(next + i * panel, next + j * panel);
-      const ConstMatrix left = block(d, next + i * panel);
+      const MatrixView<U> out = block(next + i * panel, next + j * panel);
+      const MatrixView<const U> left = block(d, next + i * panel);
       if (i == j)
-        blas::syrk_subtract<double>(left, out);
+        blas::syrk_subtract<U>(left, out);
       else
-        blas::gemm_at<double>(-1, left, block(d, next + j * panel), 1, out);
+        blas::gemm_at<U>(-1, left, block(d, next + j * panel), 1, out);
     });
   }
   return -1;
@@ -77,8 +84,7 @@ index CpuBackend<T>::potrf(Matrix H, index count, double tolerance) const {
 template <class T>
 void CpuBackend<T>::solve(const Factor& factor, Matrix B, bool half) const {
   const index order = factor.order(), segments = B.cols / order;
-  // few rows: the factor is read once for all; many: each thread takes its share
-  const index grain = std::clamp<index>(ceil_div(B.rows, 16), 8, 256);
+  const index grain = rows_per_task(B.rows);
   const index tiles = ceil_div(B.rows, grain);
   threads_.run(segments * tiles, [&](index task) {
     const index k = task / tiles, first = (task % tiles) * grain;
@@ -87,6 +93,63 @@ void CpuBackend<T>::solve(const Factor& factor, Matrix B, bool half) const {
     blas::solve_rows<double>(factor.block(k), true, rows);
     if (!half)
       blas::solve_rows<double>(factor.block(k), false, rows);
+  });
+}
+
+template <class T>
+index CpuBackend<T>::potrf_single(ConstMatrix H, double shift, MatrixView<float> R,
+                                  Matrix D) const {
+  const index P = H.cols;
+  for (index j = 0; j < P; ++j)
+    D(0, j) = H(j, j) > 0 ? std::sqrt(H(j, j)) : 1.0;
+  threads_.ranges(P, 64, [&](index first, index last) {
+    for (index i = first; i < last; ++i) {
+      const double d = 1.0 / D(0, i);
+      for (index j = 0; j < i; ++j)
+        R(i, j) = 0;
+      for (index j = i; j < P; ++j)
+        R(i, j) = static_cast<float>(H(i, j) * d / D(0, j));
+      R(i, i) = static_cast<float>(1.0 + shift);
+    }
+  });
+  return blocked_potrf(threads_, R);
+}
+
+template <class T>
+void CpuBackend<T>::solve_single(MatrixView<const float> R, ConstMatrix D,
+                                 ConstMatrix B, Matrix out) const {
+  const index P = R.cols, grain = rows_per_task(B.rows);
+  threads_.ranges(B.rows, grain, [&](index first, index last) {
+    Scratch<float> scratch((last - first) * P);
+    const MatrixView<float> rows(scratch.get(), last - first, P);
+    for (index i = first; i < last; ++i)
+      for (index j = 0; j < P; ++j)
+        rows(i - first, j) = static_cast<float>(B(i, j) / D(0, j));
+    blas::solve_rows<float>(R, true, rows);
+    blas::solve_rows<float>(R, false, rows);
+    for (index i = first; i < last; ++i)
+      for (index j = 0; j < P; ++j)
+        out(i, j) = static_cast<double>(rows(i - first, j)) / D(0, j);
+  });
+}
+
+template <class T>
+void CpuBackend<T>::symmetric_product(ConstMatrix H, ConstMatrix V, Matrix out) const {
+  const index P = H.cols;
+  const auto columns = [](auto matrix, index first, index count) {
+    return decltype(matrix)(matrix.data + first, matrix.rows, count, matrix.stride);
+  };
+  threads_.ranges(P, panel, [&](index first, index last) {
+    const index count = last - first, after = P - last;
+    const ConstMatrix strip = H.block(first, count);
+    const Matrix to = columns(out, first, count);
+    blas::symm<double>(columns(strip, first, count), columns(V, first, count), to);
+    if (first > 0)
+      blas::gemm<double>(1, columns(V, 0, first),
+                         columns(H.block(0, first), first, count), false, 1, to);
+    if (after > 0)
+      blas::gemm<double>(1, columns(V, last, after), columns(strip, last, after), true, 1,
+                         to);
   });
 }
 

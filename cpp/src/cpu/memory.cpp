@@ -9,21 +9,36 @@
 
 namespace upweight::cpu {
 
-static void release(double* data) {
+namespace {
+
+template <class U>
+void release(U* data) {
   ::operator delete(data, std::align_val_t(64));
 }
 
-template <class T>
-Array CpuBackend<T>::zeros(index rows, index cols) const {
-  const auto bytes = static_cast<std::size_t>(rows * cols) * sizeof(double);
-  auto* data = static_cast<double*>(
+/// Zeroed by all threads: the first touch of large memory is what costs.
+template <class U>
+BasicArray<U> zeroed(const Threads& threads, index rows, index cols) {
+  const auto bytes = static_cast<std::size_t>(rows * cols) * sizeof(U);
+  auto* data = static_cast<U*>(
       ::operator new(std::max<std::size_t>(bytes, 1), std::align_val_t(64)));
-  Array array(data, rows, cols, &release);
-  threads_.ranges(rows * cols, index(1) << 20, [&](index first, index last) {
-    std::memset(data + first, 0,
-                static_cast<std::size_t>(last - first) * sizeof(double));
+  BasicArray<U> array(data, rows, cols, &release<U>);
+  threads.ranges(rows * cols, index(1) << 20, [&](index first, index last) {
+    std::memset(data + first, 0, static_cast<std::size_t>(last - first) * sizeof(U));
   });
   return array;
+}
+
+}  // namespace
+
+template <class T>
+Array CpuBackend<T>::zeros(index rows, index cols) const {
+  return zeroed<double>(threads_, rows, cols);
+}
+
+template <class T>
+SingleArray CpuBackend<T>::zeros_single(index rows, index cols) const {
+  return zeroed<float>(threads_, rows, cols);
 }
 
 template <class T>

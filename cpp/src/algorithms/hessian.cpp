@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "upweight/hessian.hpp"
+
+#include "upweight/error.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <sstream>
+
+namespace upweight {
+
+double pivot_tolerance(index parameters) {
+  return 16.0 * static_cast<double>(parameters) *
+         std::numeric_limits<double>::epsilon();
+}
+
+namespace {
+
+constexpr index rows_at_once =
+    64;  // right-hand sides of one run of conjugate gradients
+
+/// Added to the unit diagonal of a matrix that float32 factors: above its rounding,
+/// below what would slow the refinement.
+constexpr double single_shift = 1e-5;
+
+[[noreturn]] void throw_singular(index row, index columns) {
+  std::ostringstream message;
+  message << "X: the Hessian is singular to working precision at column "
+          << row % columns;
+  throw SingularError(message.str(), row % columns);
+}
+
+/// Strength of the tie between the outputs of each column that softmax leaves without a
+/// curvature of its own: the mean of H's diagonal there, added to it as tau vv'. Empty
+/// when there is none. `diagonal` (P) becomes that of the tied H.
+std::vector<double> tie_outputs(const RowWeights& W, const std::vector<double>& penalty,
+                                std::vector<double>& diagonal) {
+  if (!W.rows_sum_to_zero)
+    return {};
+  const std::size_t q = penalty.size(), K = diagonal.size() / q;
+  std::vector<double> tie(q, 0.0);
+  for (std::size_t j = 0; j < q; ++j) {
+    if (penalty[j] != 0)
+      continue;
+    for (std::size_t k = 0; k < K; ++k)
+      tie[j] += diagonal[k * q + j] / static_cast<double>(K);
+    for (std::size_t k = 0; k < K; ++k)
+      diagonal[k * q + j] += tie[j] / static_cast<double>(K);
+  }
+  return tie;
+}
+
+}  // namespace
+
+template <class T>
+std::vector<double> Hessian<T>::assemble(const Backend<T>& backend,
+                                         const Problem<T>& problem, const RowWeights& W,
+                                         ConstMatrix r) {
+  const index P = problem.parameters(), q = problem.design.columns();
+  std::vector<double> g(static_cast<std::size_t>(P));
+  const Array sums = backend.zeros(problem.outputs, q);
+  if (solver_ == Solver::cg) {
+    backend.gradient(problem.design, r, sums);
+    backend.download(sums, g.data());
+    std::vector<double> diagonal(g.size());
+    if (diagonal_.empty())
+      diagonal_ = backend.zeros(1, P);
+    backend.hessian_diagonal(problem.design, W, problem.penalty, diagonal_);
+    backend.download(diagonal_, diagonal.data());
+    tie_ = tie_outputs(W, problem.penalty, diagonal);
+    // a column of zeros without a penalty has no curvature, and no gradient either
+    for (double& d : diagonal)
+      d = d > 0 ? d : 1.0;
+    backend.upload(diagonal.data(), diagonal_);
+    return g;
+  }
+  const Coupling coupling = coupling_of(problem.family);
+  const index order = coupling == Coupling::full ? P : q;
+  blocks_ = coupling == Coupling::separate ? problem.outputs : 1;
+  if (matrix_.empty())
+    matrix_ = backend.zeros(blocks_ * order, order);
+  backend.gram(problem.design, W, coupling, problem.penalty, r, matrix_, sums);
+  backend.download(sums, g.data());
+  if (solver_ == Solver::cholesky) {
+    const index bad = backend.potrf(matrix_, blocks_, pivot_tolerance(order));
+    if (bad >= 0)
+      throw_singular(bad, q);
+    return g;
+  }
+  if (single_.empty()) {
+    single_ = backend.zeros_single(blocks_ * order, order);
+    diagonal_ = backend.zeros(blocks_, order);
+  }
+  for (index k = 0; k < blocks_; ++k) {
+    const index bad = backend.potrf_single(
+        matrix_.view().block(k * order, order), single_shift,
+        single_.view().block(k * order, order), diagonal_.view().block(k, 1));
+    if (bad >= 0)
+      throw_singular(bad, q);
+  }
+  return g;
+}
+
+template <class T>
+void Hessian<T>::solve_by_cg(const Backend<T>& backend, const RowOperator& apply,
+                             const RowOperator& precondition, Matrix B) const {
+  for (index first = 0; first < B.rows; first += rows_at_once)
+    conjugate_gradients(backend, apply, precondition,
+                        B.block(first, std::min(rows_at_once, B.rows - first)), cg_);
+}
+
+template <class T>
+void Hessian<T>::solve(const Backend<T>& backend, const Problem<T>& problem,
+                       const RowWeights& W, Matrix B) const {
+  switch (solver_) {
+  case Solver::cholesky:
+    backend.solve(factor(), B, false);
+    return;
+  case Solver::cg:
+    solve_by_cg(
+        backend,
+        [&](ConstMatrix in, Matrix out) {
+          backend.hessian_product(problem.design, W, problem.penalty, tie_, in, out);
+        },
+        [&](ConstMatrix in, Matrix out) { backend.divide_rows(in, diagonal_, out); },
+        B);
+    return;
+  case Solver::mixed: {
+    const index order = matrix_.cols();
+    for (index k = 0; k < B.cols / order; ++k) {
+      const index block = std::min(k, blocks_ - 1);
+      const ConstMatrix H = matrix_.view().block(block * order, order);
+      const MatrixView<const float> R = single_.view().block(block * order, order);
+      const ConstMatrix D = diagonal_.view().block(block, 1);
+      solve_by_cg(
+          backend,
+          [&](ConstMatrix in, Matrix out) { backend.symmetric_product(H, in, out); },
+          [&](ConstMatrix in, Matrix out) { backend.solve_single(R, D, in, out); },
+          Matrix(B.data + k * order, B.rows, order, B.stride));
+    }
+    return;
+  }
+  }
+}
+
+template class Hessian<double>;
+template class Hessian<float>;
+
+}  // namespace upweight
