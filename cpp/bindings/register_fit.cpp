@@ -3,6 +3,7 @@
 #include "registers.hpp"
 #include "upweight/newton.hpp"
 
+#include <pybind11/native_enum.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -44,11 +45,12 @@ static void register_fit_for(py::module_& module) {
 }
 
 void register_fit(py::module_& module) {
-  py::enum_<Family>(module, "Family")
+  py::native_enum<Family>(module, "Family", "enum.Enum")
       .value("gaussian", Family::gaussian)
       .value("binomial", Family::binomial)
       .value("multinomial", Family::multinomial)
-      .value("poisson", Family::poisson);
+      .value("poisson", Family::poisson)
+      .finalize();
   module.def(
       "gram",
       [](const Input<double>& X, bool intercept, const Input<double>& weights,

@@ -3,6 +3,7 @@
 #include "registers.hpp"
 #include "upweight/influence.hpp"
 
+#include <pybind11/native_enum.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -186,17 +187,20 @@ void register_engine(py::module_& module, const char* name) {
 }  // namespace
 
 void register_influence(py::module_& module) {
-  py::enum_<Solver>(module, "Solver")
+  py::native_enum<Solver>(module, "Solver", "enum.Enum")
       .value("cholesky", Solver::cholesky)
       .value("mixed", Solver::mixed)
-      .value("cg", Solver::cg);
-  py::enum_<Target>(module, "Target")
+      .value("cg", Solver::cg)
+      .finalize();
+  py::native_enum<Target>(module, "Target", "enum.Enum")
       .value("loss", Target::loss)
       .value("margin", Target::margin)
-      .value("probability", Target::probability);
-  py::enum_<Method>(module, "Method")
+      .value("probability", Target::probability)
+      .finalize();
+  py::native_enum<Method>(module, "Method", "enum.Enum")
       .value("influence", Method::influence)
-      .value("one_step", Method::one_step);
+      .value("one_step", Method::one_step)
+      .finalize();
   register_engine<double>(module, "Influence64");
   register_engine<float>(module, "Influence32");
 }

@@ -60,12 +60,12 @@ class LinearModel:
     @property
     def n_features(self) -> int:
         """Number of columns that X must have."""
-        return self.theta.shape[1] - int(self.fit_intercept)
+        return int(self.theta.shape[1]) - int(self.fit_intercept)
 
     @property
     def n_outputs(self) -> int:
         """Number of linear predictors, K."""
-        return self.theta.shape[0]
+        return int(self.theta.shape[0])
 
     @property
     def coef_(self) -> FloatArray:

@@ -316,7 +316,7 @@ def leverage(problem: Problem, theta: Array) -> Array:
         E = np.kron(np.eye(K), x[:, None])  # (P, K)
         h.append((s * W_i @ E.T @ solve(problem, H, E)).diagonal())
     if problem.family == "multinomial":
-        return np.sum(h, axis=1)
+        return np.asarray(np.sum(h, axis=1))
     return np.array(h) if problem.family == "binomial" and K > 1 else np.array(h)[:, 0]
 
 

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from enum import Enum
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Floats = NDArray[np.float64]
+_Top = tuple[NDArray[np.int64], _Floats, NDArray[np.int64], _Floats, int]
+
+class SeparableError(ValueError): ...
+
+class SingularError(ValueError):
+    parameter: int
+
+@final
+class Family(Enum):
+    gaussian = 0
+    binomial = 1
+    multinomial = 2
+    poisson = 3
+
+@final
+class Solver(Enum):
+    cholesky = 0
+    mixed = 1
+    cg = 2
+
+@final
+class Target(Enum):
+    loss = 0
+    margin = 1
+    probability = 2
+
+@final
+class Method(Enum):
+    influence = 0
+    one_step = 1
+
+def config() -> dict[str, str]: ...
+def first_nonfinite(x: NDArray[Any], n_threads: int) -> int: ...
+def gram(
+    X: _Floats, intercept: bool, weights: _Floats, n_threads: int
+) -> _Floats: ...
+def fit(
+    X: NDArray[Any],
+    intercept: bool,
+    family: Family,
+    outputs: int,
+    y: _Floats,
+    weights: _Floats | None,
+    penalty: list[float],
+    start: list[float],
+    max_iter: int,
+    hard_labels: bool,
+    n_threads: int,
+) -> dict[str, Any]: ...
+
+class _Engine:
+    def __init__(
+        self,
+        X: NDArray[Any],
+        intercept: bool,
+        family: Family,
+        outputs: int,
+        y: _Floats,
+        weights: _Floats | None,
+        penalty: list[float],
+        theta: list[float],
+        solver: Solver,
+        polish: bool,
+        hard_labels: bool,
+        cg_rtol: float,
+        cg_max_iter: int,
+        n_threads: int,
+    ) -> None: ...
+    @property
+    def theta(self) -> _Floats: ...
+    @property
+    def residual(self) -> _Floats: ...
+    @property
+    def linear_predictor(self) -> _Floats: ...
+    @property
+    def polish(self) -> tuple[int, float, float, float]: ...
+    @property
+    def nbytes(self) -> int: ...
+    def scores(
+        self,
+        test: NDArray[Any],
+        y: _Floats,
+        target: Target,
+        method: Method,
+        out: NDArray[Any],
+    ) -> None: ...
+    def mean_scores(
+        self, test: NDArray[Any], y: _Floats, target: Target, out: NDArray[Any]
+    ) -> None: ...
+    def gradient_scores(self, gradients: _Floats, out: NDArray[Any]) -> None: ...
+    def top(
+        self, test: NDArray[Any], y: _Floats, target: Target, k: int
+    ) -> _Top: ...
+    def gradient_top(self, gradients: _Floats, k: int) -> _Top: ...
+    def self_influence(self) -> _Floats: ...
+    def leverage(self) -> _Floats: ...
+    def gradient_outer_product(self) -> _Floats: ...
+    def inverse_hessian(self) -> _Floats: ...
+    def one_step_coefficients(self) -> _Floats: ...
+
+class Influence32(_Engine): ...
+class Influence64(_Engine): ...
