@@ -5,6 +5,8 @@
 // of a kernel has a copy of its own.
 #pragma once
 
+#include "upweight/problem.hpp"
+
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -163,5 +165,28 @@ struct Multinomial {
     return std::log1p(sum);
   }
 };
+
+/// visit(F()) for the struct F of a family whose outputs are apart; the softmax, whose
+/// outputs are not, is its caller's to treat first.
+template <class Visit>
+UPW_HD auto with_separable(Family family, const Visit& visit) {
+  switch (family) {
+  case Family::binomial:
+    return visit(Binomial());
+  case Family::poisson:
+    return visit(Poisson());
+  case Family::gaussian:
+  case Family::multinomial:
+    break;
+  }
+  return visit(Gaussian());
+}
+
+/// M in |l'''| <= M l'' along a move of size max_k |u_k|.
+UPW_HD double self_concordance(Family family) {
+  if (family == Family::multinomial)
+    return 2 * Multinomial::self_concordance;  // the spread over outputs is <= 2 max
+  return with_separable(family, [](auto f) { return f.self_concordance; });
+}
 
 }  // namespace upweight::formula

@@ -13,20 +13,6 @@ namespace upweight {
 
 namespace {
 
-double self_concordance(Family family) {
-  switch (family) {
-  case Family::gaussian:
-    return formula::Gaussian::self_concordance;
-  case Family::binomial:
-    return formula::Binomial::self_concordance;
-  case Family::poisson:
-    return formula::Poisson::self_concordance;
-  case Family::multinomial:
-    return 2 * formula::Multinomial::self_concordance;  // spread over outputs <= 2 max
-  }
-  return 0;
-}
-
 template <class T>
 class Newton {
 public:
@@ -162,7 +148,8 @@ private:
     GlmState<T>& state = result_.state;
     // within this reach Hessians differ by at most e^(1/2), so that the full step
     // contracts
-    const bool contracts = self_concordance(problem_.family) * result_.last_move <= 0.5;
+    const bool contracts =
+        formula::self_concordance(problem_.family) * result_.last_move <= 0.5;
     double length = 1;
     for (int halvings = 0;; ++halvings) {
       std::vector<double> theta = state.theta;

@@ -14,7 +14,9 @@ namespace {
 constexpr index panel = 256;  // a tile of the blocked factorisation
 
 /// Right-hand sides of one task: each task reads the whole factor, so not too few.
-index rows_per_task(index rows) { return std::clamp<index>(ceil_div(rows, 8), 16, 256); }
+index rows_per_task(index rows) {
+  return std::clamp<index>(ceil_div(rows, 8), 16, 256);
+}
 
 /// Right-looking blocked Cholesky, H = R'R in the upper triangle; the failing row, or
 /// -1.
@@ -148,8 +150,8 @@ void CpuBackend<T>::symmetric_product(ConstMatrix H, ConstMatrix V, Matrix out) 
       blas::gemm<double>(1, columns(V, 0, first),
                          columns(H.block(0, first), first, count), false, 1, to);
     if (after > 0)
-      blas::gemm<double>(1, columns(V, last, after), columns(strip, last, after), true, 1,
-                         to);
+      blas::gemm<double>(1, columns(V, last, after), columns(strip, last, after), true,
+                         1, to);
   });
 }
 

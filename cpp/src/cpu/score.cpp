@@ -90,22 +90,12 @@ double target_change(Family family, Target target, index K, const double* y,
     const double change = p * q * e / (1.0 + p * e);
     return flip ? -change : change;
   }
-  double sum = 0;
-  for (index k = 0; k < K; ++k)
-    switch (family) {
-    case Family::gaussian:
-      sum += formula::Gaussian::change(y[k], eta[k], u[k]);
-      break;
-    case Family::binomial:
-      sum += formula::Binomial::change(y[k], eta[k], u[k]);
-      break;
-    case Family::poisson:
-      sum += formula::Poisson::change(y[k], eta[k], u[k]);
-      break;
-    case Family::multinomial:
-      break;
-    }
-  return sum;
+  return formula::with_separable(family, [&](auto f) {
+    double sum = 0;
+    for (index k = 0; k < K; ++k)
+      sum += f.change(y[k], eta[k], u[k]);
+    return sum;
+  });
 }
 
 }  // namespace

@@ -17,17 +17,7 @@ constexpr index run_rows = 4096;  // rows of one partial sum, whatever the threa
 
 /// Terms of one output of a separable family.
 formula::Terms terms(Family family, double y, double eta) {
-  switch (family) {
-  case Family::gaussian:
-    return formula::Gaussian::terms(y, eta);
-  case Family::binomial:
-    return formula::Binomial::terms(y, eta);
-  case Family::poisson:
-    return formula::Poisson::terms(y, eta);
-  case Family::multinomial:
-    break;
-  }
-  return {};
+  return formula::with_separable(family, [&](auto f) { return f.terms(y, eta); });
 }
 
 struct Arguments {

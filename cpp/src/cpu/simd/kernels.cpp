@@ -142,20 +142,10 @@ GlmSums separable_terms(index count, const double* y, const double* s,
 GlmSums glm_terms(Family family, index count, const double* y, const double* s,
                   const double* eta, const double* direction, double step,
                   double* eta_out, double* residual, double* weight) {
-  switch (family) {
-  case Family::gaussian:
-    return separable_terms<formula::Gaussian>(count, y, s, eta, direction, step,
-                                              eta_out, residual, weight);
-  case Family::binomial:
-    return separable_terms<formula::Binomial>(count, y, s, eta, direction, step,
-                                              eta_out, residual, weight);
-  case Family::poisson:
-    return separable_terms<formula::Poisson>(count, y, s, eta, direction, step, eta_out,
-                                             residual, weight);
-  case Family::multinomial:
-    break;  // couples its outputs: cpu/glm_terms.cpp
-  }
-  return {};
+  return formula::with_separable(family, [&](auto f) __attribute__((always_inline)) {
+    return separable_terms<decltype(f)>(count, y, s, eta, direction, step, eta_out,
+                                        residual, weight);
+  });
 }
 
 index outside(index count, const float* values, float low, float high,
