@@ -22,6 +22,9 @@ using blas_int = int;
   void UPW_BLAS(p##trsm_)(const char*, const char*, const char*, const char*,          \
                           const blas_int*, const blas_int*, const T*, const T*,        \
                           const blas_int*, T*, const blas_int*);                       \
+  void UPW_BLAS(p##trmm_)(const char*, const char*, const char*, const char*,          \
+                          const blas_int*, const blas_int*, const T*, const T*,        \
+                          const blas_int*, T*, const blas_int*);                       \
   void UPW_BLAS(p##syrk_)(const char*, const char*, const blas_int*, const blas_int*,  \
                           const T*, const T*, const blas_int*, const T*, T*,           \
                           const blas_int*);                                            \
@@ -120,6 +123,21 @@ void solve_rows(MatrixView<const T> R, bool half, MatrixView<T> B) {
 }
 
 template <class T>
+void multiply_rows(MatrixView<const T> U, MatrixView<T> B) {
+  // columns of Fortran's B' are the rows b: U' b, with U' the lower triangle it sees
+  const char side = 'L', lower = 'L', op = 'N', unit = 'N';
+  const T one = 1;
+  const blas_int m = narrow(B.cols), n = narrow(B.rows), ldu = narrow(U.stride),
+                 ldb = narrow(B.stride);
+  if constexpr (is_double<T>)
+    UPW_BLAS(dtrmm_)(&side, &lower, &op, &unit, &m, &n, &one, U.data, &ldu, B.data,
+                     &ldb);
+  else
+    UPW_BLAS(strmm_)(&side, &lower, &op, &unit, &m, &n, &one, U.data, &ldu, B.data,
+                     &ldb);
+}
+
+template <class T>
 void solve_panel(MatrixView<const T> R, MatrixView<T> B) {
   // R' Z = B in row-major is Z' R = B' in Fortran's order: R (op T of R') on the right
   trsm<T>('T', R, B.cols, B.rows, B.data, B.stride, 'R');
@@ -170,6 +188,7 @@ void symm(MatrixView<const T> H, MatrixView<const T> B, MatrixView<T> C) {
   template void gemm_at<T>(T, MatrixView<const T>, MatrixView<const T>, T,             \
                            MatrixView<T>);                                             \
   template void solve_rows<T>(MatrixView<const T>, bool, MatrixView<T>);               \
+  template void multiply_rows<T>(MatrixView<const T>, MatrixView<T>);                  \
   template void solve_panel<T>(MatrixView<const T>, MatrixView<T>);                    \
   template index potrf<T>(MatrixView<T>);                                              \
   template void syrk_subtract<T>(MatrixView<const T>, MatrixView<T>);                  \

@@ -28,6 +28,10 @@ void gemm_at(T alpha, MatrixView<const T> A, MatrixView<const T> B, T beta,
 template <class T>
 void solve_rows(MatrixView<const T> R, bool half, MatrixView<T> B);
 
+/// Rows b of B become U' b for an upper triangle U.                    m n^2
+template <class T>
+void multiply_rows(MatrixView<const T> U, MatrixView<T> B);
+
 /// Upper triangle of H becomes R with H = R'R; returns the failing row, or -1. n^3 / 3
 template <class T>
 index potrf(MatrixView<T> H);

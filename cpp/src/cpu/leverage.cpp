@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 namespace upweight::cpu {
 
@@ -22,24 +23,59 @@ static double sqnorm(const double* z, index count) {
          ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
 }
 
+namespace {
+
+/// z = R^-T x for many rows x. Substitution is what BLAS does slowest (its diagonal
+/// blocks are scalar code): with many rows and a small R, multiplying by its inverse
+/// is 2.5 times as fast here, and as accurate as far as |R^-1| |R| allows.
+class Whitener {
+public:
+  Whitener(ConstMatrix R, index rows) : R_(R) {
+    const index q = R.cols;
+    if (q > 1024 || rows < 2 * q)
+      return;
+    inverse_.emplace(q * q);
+    const Matrix to = inverse();
+    std::fill_n(to.data, q * q, 0.0);
+    for (index j = 0; j < q; ++j)
+      to(j, j) = 1.0;
+    blas::solve_rows<double>(R, true, to);  // row i: R^-T e_i, the row i of R^-1
+  }
+  void operator()(Matrix rows) const {
+    if (inverse_)
+      blas::multiply_rows<double>(inverse(), rows);
+    else
+      blas::solve_rows<double>(R_, true, rows);
+  }
+
+private:
+  [[nodiscard]] Matrix inverse() const { return {inverse_->get(), R_.cols, R_.cols}; }
+
+  ConstMatrix R_;
+  std::optional<Scratch<double>> inverse_;
+};
+
+}  // namespace
+
 template <class T>
 void CpuBackend<T>::leverage_blocks(const Design<T>& X, const Factor& factor,
                                     index outputs, Matrix out) const {
   const index q = X.columns(), K = outputs;
   if (factor.order() == q) {
     const index tile = tile_rows(q * index(sizeof(double)));
-    threads_.ranges(X.rows(), tile, [&](index first, index last) {
-      Scratch<double> packed(tile * q);
-      for (index k = 0; k < factor.count; ++k) {
+    for (index k = 0; k < factor.count; ++k) {
+      const Whitener whiten(factor.block(k), X.rows());
+      threads_.ranges(X.rows(), tile, [&](index first, index last) {
+        Scratch<double> packed(tile * q);
         const Matrix rows = pack_rows(X, first, last - first, packed.get());
-        blas::solve_rows<double>(factor.block(k), true, rows);
+        whiten(rows);
         for (index i = first; i < last; ++i) {
           const double c = sqnorm(rows.row(i - first), q);
           for (index l = k; l < (factor.count == 1 ? K : k + 1); ++l)
             out(i, l) = c;
         }
-      }
-    });
+      });
+    }
     return;
   }
   // e_k (x) x_i is zero before segment k, and R^-T keeps those zeros
