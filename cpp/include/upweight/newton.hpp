@@ -12,10 +12,12 @@ struct NewtonOptions {
   Solver solver = Solver::cholesky;
   CgOptions cg;
   int max_iter = 100;
-  double tolerance = 1e-6;  // on the largest move of a linear predictor in a step
-  bool apply_last = true;   // take the step that is under the tolerance: convergence is
-                            // quadratic, so the optimum is its square away. Else stop
-                            // before it, with terms and factor where theta is.
+  double tolerance =
+      1e-6;  // a fresh factor's step that moves no linear predictor further
+             // is the last; a stale one's must be smaller in proportion
+  bool apply_last = true;  // take that step: convergence is quadratic, so the optimum
+                           // is the tolerance's square away. Else stop before a step
+                           // under the tolerance, with terms and factor where theta is.
   bool hard_labels = false;  // every y is a class, so perfect separation can be told
 };
 
@@ -49,7 +51,9 @@ struct NewtonResult {
 /// A full step is taken as soon as self-concordance promises that it contracts
 /// (M max |x'd| <= 1/2); before that, a backtracking line search on J.
 /// Each iteration: one Gram with the gradient (n q^2 a block), one factorisation, one
-/// product X d. Throws SingularError, SeparableError; not converging is in the result.
+/// product X d; once steps are small, the last factor serves again, and an iteration is
+/// two passes over X. Throws SingularError, SeparableError; not converging is in the
+/// result.
 template <class T>
 NewtonResult<T> newton(const Backend<T>& backend, const Problem<T>& problem,
                        std::vector<double> start, const NewtonOptions& options);

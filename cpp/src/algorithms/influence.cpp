@@ -32,7 +32,7 @@ Influence<T>::Influence(const Backend<T>& backend, Problem<T> problem,
   newton_options.cg = options.cg;
   newton_options.hard_labels = options.hard_labels && options.polish;
   newton_options.apply_last = false;
-  newton_options.max_iter = options.polish ? 10 : 0;
+  newton_options.max_iter = options.polish ? 20 : 0;
   newton_options.tolerance = 1e-11;
   NewtonResult result = newton(backend_, problem_, std::move(theta), newton_options);
   state_ = std::move(result.state);

@@ -13,6 +13,9 @@ namespace upweight {
 
 namespace {
 
+/// Staleness up to which a factor is used again.
+constexpr double reuse_limit = 1e-2;
+
 template <class T>
 class Newton {
 public:
@@ -45,18 +48,21 @@ public:
       check_separable();
       const std::vector<double> step = newton_step();
       result_.last_move = backend_.max_abs(direction_);
-      result_.converged = result_.last_move <= options_.tolerance;
+      result_.converged = result_.last_move * error_factor() <= options_.tolerance;
       const bool last = result_.converged || result_.iterations >= options_.max_iter;
       if (last && !(result_.converged && options_.apply_last))
         break;
       take(step);
       ++result_.iterations;
       result_.total_move += result_.last_move;
+      moved_since_assembly_ += result_.last_move;
       if (last) {
         result_.gradient_norm = largest(gradient());
         break;
       }
     }
+    if (!options_.apply_last && moved_since_assembly_ > options_.tolerance)
+      assemble();
     result_.objective = objective_;
     return std::move(result_);
   }
@@ -111,23 +117,45 @@ private:
     return host;
   }
 
+  /// By how much, about, the Hessian at theta differs from the one last factored,
+  /// relative to it, once eta has moved by `move` more.
+  [[nodiscard]] double staleness(double move) const {
+    return formula::self_concordance(problem_.family) * (moved_since_assembly_ + move);
+  }
+
+  /// What the step just computed leaves of an error its size, over the tolerance when
+  /// it is taken; 1 when it is not.
+  [[nodiscard]] double error_factor() const {
+    if (!options_.apply_last)
+      return 1;
+    const double rounding = 1e-3 * result_.last_move;  // gaussian: refine once
+    return std::max(staleness(result_.last_move), rounding) / options_.tolerance;
+  }
+
+  /// Factors the Hessian at theta; returns grad J.
+  std::vector<double> assemble() {
+    GlmState<T>& state = result_.state;
+    try {
+      std::vector<double> g = state.hessian.assemble(
+          backend_, problem_, state.weights(problem_.family), state.residual);
+      moved_since_assembly_ = 0;
+      assembled_ = true;
+      add_penalty(g);
+      return g;
+    } catch (const SingularError&) {
+      explain_singular();
+      throw;
+    }
+  }
+
   /// -H^-1 grad J, and its linear predictors in direction_.
   std::vector<double> newton_step() {
     GlmState<T>& state = result_.state;
     const RowWeights W = state.weights(problem_.family);
-    std::vector<double> g;
-    if (assembled_ && problem_.family == Family::gaussian) {
-      g = gradient();  // H is the same everywhere
-    } else {
-      try {
-        g = state.hessian.assemble(backend_, problem_, W, state.residual);
-      } catch (const SingularError&) {
-        explain_singular();
-        throw;
-      }
-      add_penalty(g);
-      assembled_ = true;
-    }
+    // a factor that is stale by d contracts an error to d of it: while that is little,
+    // the gradient alone, at a fraction of a Gram's cost
+    std::vector<double> g =
+        assembled_ && staleness(0.0) <= reuse_limit ? gradient() : assemble();
     const Array rhs = backend_.zeros(1, P_);
     backend_.upload(g.data(), rhs);
     state.hessian.solve(backend_, problem_, W, rhs);
@@ -196,6 +224,7 @@ private:
   NewtonResult<T> result_;
   Array trial_eta_, direction_;  // n x K
   bool unpenalised_ = false, assembled_ = false;
+  double moved_since_assembly_ = 0;  // of eta, at most
   double objective_ = 0, decrement_ = 0, worst_residual_ = 0;
 };
 
