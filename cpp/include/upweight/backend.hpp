@@ -36,15 +36,19 @@ struct Factor {
   }
 };
 
-/// What bounds a row's part in a scan: |g'H^-1 g|^(1/2), and |D^-1 g| for D^2 near diag
-/// H.
+/// What bounds a training row's part in a scan: |g'H^-1 g|^(1/2), by whose fall rows
+/// are read, and |D^-1 g|, which bounds rounding, for D^2 near diag H.
 struct ScanBounds {
-  std::vector<std::int64_t> order;       // rows by falling norm; empty: as they come
-  std::vector<double> norm;              // n, of each row (empty when unknown)
-  std::vector<double> scaled_norm;       // n, of each row
-  std::vector<double> test_norm;         // m
-  std::vector<double> test_scaled_norm;  // m
-  double smallest_scale = 1, largest_scale = 1;  // of D
+  std::vector<std::int64_t> order;  // rows by falling norm; empty: as they come
+  std::vector<double> norm;         // n; empty when unknown
+  std::vector<double> scaled_norm;  // n
+  std::vector<double> scale;        // q: D
+};
+
+/// The same of test rows: |g'H^-1 g|^(1/2) and |D H^-1 g|.
+struct TestBounds {
+  std::vector<double> norm;         // m
+  std::vector<double> scaled_norm;  // m
 };
 
 /// The k largest and k smallest scores of each test row, best first; ties go to the
@@ -53,6 +57,17 @@ struct TopK {
   std::vector<std::int64_t> helpful, harmful;          // m x k
   std::vector<double> helpful_scores, harmful_scores;  // m x k
   std::int64_t pairs_scanned = 0;                      // of the m n there are
+
+  /// Adds the test rows of another result behind these.
+  void append(const TopK& more) {
+    helpful.insert(helpful.end(), more.helpful.begin(), more.helpful.end());
+    harmful.insert(harmful.end(), more.harmful.begin(), more.harmful.end());
+    helpful_scores.insert(helpful_scores.end(), more.helpful_scores.begin(),
+                          more.helpful_scores.end());
+    harmful_scores.insert(harmful_scores.end(), more.harmful_scores.begin(),
+                          more.harmful_scores.end());
+    pairs_scanned += more.pairs_scanned;
+  }
 };
 
 /// The words that algorithms are written in. T is the type of the data matrix;
@@ -129,7 +144,8 @@ public:
   /// that the rounding bound cannot exclude is recomputed in float64.        at most 2
   /// m n P flops
   virtual TopK top_k(const Design<T>& X, ConstMatrix a, ConstMatrix V,
-                     const ScanBounds& bounds, index k) const = 0;
+                     const ScanBounds& rows, const TestBounds& tests,
+                     index k) const = 0;
 
   // --- elementwise, on n x K ------------------------------------------------------
   /// eta_out = eta + step * direction (direction may be empty, eta_out may be eta),

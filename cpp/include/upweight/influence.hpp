@@ -81,9 +81,14 @@ private:
   }
   void test_gradients(const Design<T>& test, ConstMatrix y, Target target, Matrix eta,
                       Matrix a) const;
+  void first_order(const Design<T>& test, ConstMatrix y, Target target,
+                   MatrixView<T> out) const;
+  void one_step(const Design<T>& test, ConstMatrix y, Target target,
+                ConstMatrix removal, MatrixView<T> out) const;
+  [[nodiscard]] TopK top_of_batch(ConstMatrix gradients, index k) const;
   [[nodiscard]] Array leverage_blocks() const;
   [[nodiscard]] Array removal_coefficients() const;
-  [[nodiscard]] Array scale() const;
+  [[nodiscard]] std::vector<double> scale() const;
   [[nodiscard]] const ScanBounds& training_bounds() const;
 
   const Backend<T>& backend_;

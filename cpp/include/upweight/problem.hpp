@@ -40,6 +40,9 @@ struct Design {
 
   [[nodiscard]] index rows() const { return features.rows; }
   [[nodiscard]] index columns() const { return features.cols + (intercept ? 1 : 0); }
+  [[nodiscard]] Design block(index first, index count) const {
+    return {features.block(first, count), intercept};
+  }
 };
 
 /// J(theta) = sum_i s_i l(y_i, eta_i) + 1/2 sum_j penalty_j |theta_j|^2.

@@ -15,6 +15,16 @@ namespace {
 
 constexpr index rows_at_once = 64;  // gradients held at a time without a factor
 
+/// Runs work(first, count) over batches of `rows` test rows whose gradients (and their
+/// solutions) take at most `batch_bytes` at a time.
+void in_batches(index rows, index parameters, const auto& work) {
+  constexpr index batch_bytes = index(128) << 20, least = 64, most = 8192;
+  const index row_bytes = parameters * static_cast<index>(sizeof(double));
+  const index batch = std::clamp(batch_bytes / row_bytes, least, most);
+  for (index first = 0; first < rows; first += batch)
+    work(first, std::min(batch, rows - first));
+}
+
 std::vector<double> on_host(const Array& array, const auto& backend) {
   std::vector<double> values(static_cast<std::size_t>(array.rows() * array.cols()));
   backend.download(array, values.data());
@@ -57,19 +67,40 @@ void Influence<T>::test_gradients(const Design<T>& test, ConstMatrix y, Target t
 template <class T>
 void Influence<T>::scores(const Design<T>& test, ConstMatrix y, Target target,
                           Method method, MatrixView<T> out) const {
-  const index m = test.rows(), K = problem_.outputs, P = problem_.parameters();
+  const index K = problem_.outputs, P = problem_.parameters();
+  const Array removal = method == Method::one_step ? removal_coefficients() : Array();
+  in_batches(test.rows(), method == Method::one_step ? P * K : P,
+             [&](index first, index count) {
+               const Design<T> rows = test.block(first, count);
+               const ConstMatrix labels = y.block(first, count);
+               const MatrixView<T> to = out.block(first, count);
+               if (method == Method::influence)
+                 first_order(rows, labels, target, to);
+               else
+                 one_step(rows, labels, target, removal, to);
+             });
+}
+
+template <class T>
+void Influence<T>::first_order(const Design<T>& test, ConstMatrix y, Target target,
+                               MatrixView<T> out) const {
+  const index m = test.rows(), K = problem_.outputs;
   const Array eta = backend_.zeros(m, K), a = backend_.zeros(m, K);
   test_gradients(test, y, target, eta, a);
-  if (method == Method::influence) {
-    const Array V = backend_.zeros(m, P);
-    backend_.gradient_rows(test, a, V);
-    solve(V);
-    backend_.score(problem_.design, state_.residual, V, out);
-    return;
-  }
+  const Array V = backend_.zeros(m, problem_.parameters());
+  backend_.gradient_rows(test, a, V);
+  solve(V);
+  backend_.score(problem_.design, state_.residual, V, out);
+}
+
+template <class T>
+void Influence<T>::one_step(const Design<T>& test, ConstMatrix y, Target target,
+                            ConstMatrix removal, MatrixView<T> out) const {
+  const index m = test.rows(), K = problem_.outputs, P = problem_.parameters();
+  const Array eta = backend_.zeros(m, K), unit = backend_.zeros(m, K);
+  test_gradients(test, y, target, eta, unit);
   // H^-1 (e_k (x) x_t): what moves output k of test row t
   const Array V = backend_.zeros(m * K, P);
-  const Array unit = backend_.zeros(m, K);
   std::vector<double> ones(static_cast<std::size_t>(m * K));
   for (index k = 0; k < K; ++k) {
     for (index t = 0; t < m; ++t)
@@ -80,8 +111,7 @@ void Influence<T>::scores(const Design<T>& test, ConstMatrix y, Target target,
                            Matrix(V.view().row(k), m, P, K * P));  // rows t K + k
   }
   solve(V);
-  backend_.change(problem_.design, removal_coefficients(), V, problem_.family, target,
-                  y, eta, out);
+  backend_.change(problem_.design, removal, V, problem_.family, target, y, eta, out);
 }
 
 template <class T>
@@ -103,75 +133,87 @@ void Influence<T>::mean_scores(const Design<T>& test, ConstMatrix y, Target targ
 
 template <class T>
 void Influence<T>::gradient_scores(ConstMatrix gradients, MatrixView<T> out) const {
-  const Array V = backend_.zeros(gradients.rows, gradients.cols);
-  backend_.copy(gradients, V);
-  solve(V);
-  backend_.score(problem_.design, state_.residual, V, out);
+  in_batches(gradients.rows, gradients.cols, [&](index first, index count) {
+    const Array V = backend_.zeros(count, gradients.cols);
+    backend_.copy(gradients.block(first, count), V);
+    solve(V);
+    backend_.score(problem_.design, state_.residual, V, out.block(first, count));
+  });
 }
 
 template <class T>
 TopK Influence<T>::top(const Design<T>& test, ConstMatrix y, Target target,
                        index k) const {
-  const index m = test.rows(), K = problem_.outputs;
-  const Array eta = backend_.zeros(m, K), a = backend_.zeros(m, K);
-  test_gradients(test, y, target, eta, a);
-  const Array gradients = backend_.zeros(m, problem_.parameters());
-  backend_.gradient_rows(test, a, gradients);
-  return gradient_top(gradients, k);
+  const index K = problem_.outputs, P = problem_.parameters();
+  TopK all;
+  in_batches(test.rows(), P, [&](index first, index count) {
+    const Design<T> rows = test.block(first, count);
+    const Array eta = backend_.zeros(count, K), a = backend_.zeros(count, K);
+    test_gradients(rows, y.block(first, count), target, eta, a);
+    const Array gradients = backend_.zeros(count, P);
+    backend_.gradient_rows(rows, a, gradients);
+    all.append(top_of_batch(gradients, k));
+  });
+  return all;
 }
 
 template <class T>
 TopK Influence<T>::gradient_top(ConstMatrix gradients, index k) const {
+  TopK all;
+  in_batches(gradients.rows, gradients.cols, [&](index first, index count) {
+    all.append(top_of_batch(gradients.block(first, count), k));
+  });
+  return all;
+}
+
+template <class T>
+TopK Influence<T>::top_of_batch(ConstMatrix gradients, index k) const {
   const index m = gradients.rows, P = gradients.cols, q = problem_.design.columns();
   const Array V = backend_.zeros(m, P);
   backend_.copy(gradients, V);
   solve(V);
-  ScanBounds bounds = training_bounds();
+  const ScanBounds& rows = training_bounds();
 
   // |z_t| = (g_t . v_t)^(1/2) and |D v_t|, on the host: m P numbers, once
-  const Array scaling = scale();
-  const std::vector<double> d = on_host(scaling, backend_), v = on_host(V, backend_);
+  const std::vector<double> v = on_host(V, backend_);
   std::vector<double> g(static_cast<std::size_t>(m * P));
   backend_.download(gradients, g.data());
+  TestBounds tests;
   for (index t = 0; t < m; ++t) {
     double norm2 = 0, scaled2 = 0;
     for (index j = 0; j < P; ++j) {
       const auto at = static_cast<std::size_t>(t * P + j);
       norm2 += g[at] * v[at];
-      const double dv = d[static_cast<std::size_t>(j % q)] * v[at];
+      const double dv = rows.scale[static_cast<std::size_t>(j % q)] * v[at];
       scaled2 += dv * dv;
     }
-    bounds.test_norm.push_back(std::sqrt(std::max(norm2, 0.0)));
-    bounds.test_scaled_norm.push_back(std::sqrt(scaled2));
+    tests.norm.push_back(std::sqrt(std::max(norm2, 0.0)));
+    tests.scaled_norm.push_back(std::sqrt(scaled2));
   }
-  return backend_.top_k(problem_.design, state_.residual, V, bounds, k);
+  return backend_.top_k(problem_.design, state_.residual, V, rows, tests, k);
 }
 
-/// D (1 x q): root of the diagonal of H, averaged over outputs; 1 where that vanishes.
+/// D (q): root of the diagonal of H, averaged over outputs; 1 where that vanishes.
 template <class T>
-Array Influence<T>::scale() const {
-  const index q = problem_.design.columns(), P = problem_.parameters();
-  const Array diagonal = backend_.zeros(1, P);
+std::vector<double> Influence<T>::scale() const {
+  const Array diagonal = backend_.zeros(1, problem_.parameters());
   backend_.hessian_diagonal(problem_.design, row_weights(), problem_.penalty, diagonal);
   const std::vector<double> host = on_host(diagonal, backend_);
-  std::vector<double> d(static_cast<std::size_t>(q), 0.0);
+  std::vector<double> d(problem_.penalty.size(), 0.0);
   for (std::size_t j = 0; j < host.size(); ++j)
     d[j % d.size()] += host[j] / static_cast<double>(problem_.outputs);
   for (double& value : d)
     value = value > 0 ? std::sqrt(value) : 1.0;
-  Array scaling = backend_.zeros(1, q);
-  backend_.upload(d.data(), scaling);
-  return scaling;
+  return d;
 }
 
 template <class T>
 const ScanBounds& Influence<T>::training_bounds() const {
   std::call_once(bounds_once_, [&] {
     ScanBounds bounds;
-    const Array scaling = scale();
-    const std::vector<double> d = on_host(scaling, backend_);
-    bounds.smallest_scale = *std::min_element(d.begin(), d.end());
-    bounds.largest_scale = *std::max_element(d.begin(), d.end());
+    bounds.scale = scale();
+    const Array scaling = backend_.zeros(1, problem_.design.columns());
+    backend_.upload(bounds.scale.data(), scaling);
     const index n = problem_.design.rows();
     const Array norms = backend_.zeros(n, 1);
     backend_.scaled_norm(problem_.design, state_.residual, scaling, norms);
@@ -206,8 +248,7 @@ void Influence<T>::self_influence(Matrix out) const {
   std::vector<double> values(static_cast<std::size_t>(n));
   for (index first = 0; first < n; first += rows_at_once) {
     const index count = std::min(rows_at_once, n - first);
-    const Design<T> rows{problem_.design.features.block(first, count),
-                         problem_.design.intercept};
+    const Design<T> rows = problem_.design.block(first, count);
     const Array G = backend_.zeros(count, P), V = backend_.zeros(count, P);
     backend_.gradient_rows(rows, state_.residual.view().block(first, count), G);
     backend_.copy(G, V);

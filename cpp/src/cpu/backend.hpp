@@ -44,8 +44,8 @@ public:
                        Matrix out) const override;
   void scaled_norm(const Design<T>& X, ConstMatrix a, ConstMatrix scale,
                    Matrix out) const override;
-  TopK top_k(const Design<T>& X, ConstMatrix a, ConstMatrix V, const ScanBounds& bounds,
-             index k) const override;
+  TopK top_k(const Design<T>& X, ConstMatrix a, ConstMatrix V, const ScanBounds& rows,
+             const TestBounds& tests, index k) const override;
 
   GlmSummary glm_terms(Family family, ConstMatrix y, ConstMatrix s, ConstMatrix eta,
                        ConstMatrix direction, double step, Matrix eta_out, Matrix r,

@@ -9,6 +9,7 @@
 // ends a test row.
 #include "cpu/backend.hpp"
 #include "cpu/blas.hpp"
+#include "cpu/candidates.hpp"
 #include "cpu/pack.hpp"
 #include "simd/kernels.hpp"
 
@@ -24,76 +25,6 @@ namespace {
 constexpr index test_rows = 512;  // of one task
 constexpr index tile_columns = 256;
 
-struct Entry {
-  double score;  // of this end: larger is better
-  double error;  // bound on |score - exact|; 0 when exact
-  std::int64_t row;
-};
-
-bool better(const Entry& a, const Entry& b) {
-  return a.score > b.score || (a.score == b.score && a.row < b.row);
-}
-
-/// The best k so far of one end of one test row, with all that may still turn out
-/// better.
-class Candidates {
-public:
-  explicit Candidates(index k) : k_(static_cast<std::size_t>(k)), limit_(4 * k_ + 64) {}
-
-  /// k-th largest lower bound: what an exact score must reach.
-  [[nodiscard]] double threshold() const { return threshold_; }
-
-  /// True when the list should be cut before more comes in.
-  [[nodiscard]] bool full() const { return entries_.size() >= limit_; }
-
-  void add(Entry entry) { entries_.push_back(entry); }
-
-  /// Raises the threshold and drops what cannot reach it. When bounds alone leave too
-  /// many, `exact(row)` replaces them, and just k stay.
-  template <class Exact>
-  void cut(const Exact& exact) {
-    if (entries_.size() <= k_)
-      return;
-    by_bound();
-    if (2 * entries_.size() > limit_)
-      finish(exact);
-  }
-
-  /// The k best by exact score, best first.
-  template <class Exact>
-  const std::vector<Entry>& finish(const Exact& exact) {
-    if (entries_.size() > k_)
-      by_bound();
-    for (Entry& entry : entries_)
-      if (entry.error > 0)
-        entry = {exact(entry.row), 0.0, entry.row};
-    std::sort(entries_.begin(), entries_.end(), better);
-    if (entries_.size() > k_)
-      entries_.resize(k_);
-    if (entries_.size() == k_)
-      threshold_ = std::max(threshold_, entries_.back().score);
-    return entries_;
-  }
-
-private:
-  void by_bound() {
-    lower_.clear();
-    for (const Entry& entry : entries_)
-      lower_.push_back(entry.score - entry.error);
-    const auto kth = lower_.begin() + static_cast<std::ptrdiff_t>(k_) - 1;
-    std::nth_element(lower_.begin(), kth, lower_.end(), std::greater<>());
-    threshold_ = std::max(threshold_, *kth);
-    std::erase_if(entries_, [this](const Entry& entry) {
-      return entry.score + entry.error < threshold_;
-    });
-  }
-
-  std::size_t k_, limit_;
-  double threshold_ = -std::numeric_limits<double>::infinity();
-  std::vector<Entry> entries_;
-  std::vector<double> lower_;
-};
-
 /// Bound on a scan's error over |D v| |D^-1 g|: conversion of both factors, products
 /// and a sum of P terms in any order, in type U (Higham 2002, section 3.1; 1% for what
 /// the first order leaves out), and what may underflow.
@@ -107,19 +38,25 @@ double largest(const std::vector<double>& x) {
   return x.empty() ? 0.0 : *std::max_element(x.begin(), x.end());
 }
 
+struct Bounds {
+  const ScanBounds& rows;
+  const TestBounds& tests;
+};
+
 /// Bounds on the entries of any g and any v, from |D^-1 g| and |D v|.
 struct Range {
-  explicit Range(const ScanBounds& bounds)
-      : g(largest(bounds.scaled_norm) * bounds.largest_scale),
-        v(largest(bounds.test_scaled_norm) / bounds.smallest_scale) {}
+  Range(const ScanBounds& rows, const TestBounds& tests)
+      : g(largest(rows.scaled_norm) * largest(rows.scale)),
+        v(largest(tests.scaled_norm) /
+          *std::min_element(rows.scale.begin(), rows.scale.end())) {}
   double g, v;
 };
 
 template <class T, class U>
 class Scan {
 public:
-  Scan(const Design<T>& X, ConstMatrix a, ConstMatrix V, const ScanBounds& bounds,
-       index k, index t0, index t1, index slice, index slices)
+  Scan(const Design<T>& X, ConstMatrix a, ConstMatrix V, const Bounds& bounds, index k,
+       index t0, index t1, index slice, index slices)
       : X_(X), a_(a), V_(V), bounds_(bounds), slice_(slice), slices_(slices),
         P_(V.cols), underflow_(underflow(bounds, V.cols)), left_((t1 - t0) * V.cols),
         scores_((t1 - t0) * tile_columns), packed_(tile_columns * V.cols),
@@ -142,7 +79,7 @@ public:
     for (index tile = slice_; tile < tiles && !active_.empty(); tile += slices_) {
       const index first = tile * tile_columns,
                   count = std::min(tile_columns, n - first);
-      if (!bounds_.norm.empty())
+      if (!bounds_.rows.norm.empty())
         drop_finished(norm_of(first));
       if (active_.empty())
         break;
@@ -165,11 +102,12 @@ private:
     return static_cast<std::size_t>(t - first_);
   }
   [[nodiscard]] std::int64_t row_at(index position) const {
-    return bounds_.order.empty() ? position
-                                 : bounds_.order[static_cast<std::size_t>(position)];
+    return bounds_.rows.order.empty()
+               ? position
+               : bounds_.rows.order[static_cast<std::size_t>(position)];
   }
   [[nodiscard]] double norm_of(index position) const {
-    return bounds_.norm[static_cast<std::size_t>(row_at(position))];
+    return bounds_.rows.norm[static_cast<std::size_t>(row_at(position))];
   }
 
   /// v_t . g_i in float64, always summed in the same order.
@@ -202,7 +140,7 @@ private:
       const index t = active_[s];
       // 1e-12: the norms themselves are rounded
       const double reach =
-          norm * bounds_.test_norm[static_cast<std::size_t>(t)] * (1 + 1e-12);
+          norm * bounds_.tests.norm[static_cast<std::size_t>(t)] * (1 + 1e-12);
       if (reach >= helpful_[slot(t)].threshold() ||
           reach >= harmful_[slot(t)].threshold()) {
         ++s;
@@ -219,7 +157,7 @@ private:
   void scan_tile(index first, index count) {
     const index m = static_cast<index>(active_.size());
     const std::int64_t* rows =
-        bounds_.order.empty() ? nullptr : bounds_.order.data() + first;
+        bounds_.rows.order.empty() ? nullptr : bounds_.rows.order.data() + first;
     const MatrixView<const U> right =
         pack_products<T, U>(X_, a_, first, count, rows, packed_.get());
     blas::gemm<U>(1, MatrixView<const U>(left_.get(), m, P_), right, true, 0,
@@ -227,7 +165,8 @@ private:
     double widest = 0;
     for (index c = 0; c < count; ++c)
       widest = std::max(
-          widest, bounds_.scaled_norm[static_cast<std::size_t>(row_at(first + c))]);
+          widest,
+          bounds_.rows.scaled_norm[static_cast<std::size_t>(row_at(first + c))]);
     for (index s = 0; s < m; ++s)
       collect(active_[static_cast<std::size_t>(s)], first, count,
               scores_.get() + s * count, widest);
@@ -236,7 +175,7 @@ private:
   void collect(index t, index first, index count, const U* scores, double widest) {
     Candidates &helpful = helpful_[slot(t)], &harmful = harmful_[slot(t)];
     const double error = scan_roundoff<U>(P_) * widest *
-                             bounds_.test_scaled_norm[static_cast<std::size_t>(t)] +
+                             bounds_.tests.scaled_norm[static_cast<std::size_t>(t)] +
                          underflow_;
     const U high = below(helpful.threshold() - error);
     const U low = -below(harmful.threshold() - error);
@@ -271,8 +210,8 @@ private:
   }
 
   /// What entries and products too small for a U can add up to.
-  static double underflow(const ScanBounds& bounds, index P) {
-    const Range range(bounds);
+  static double underflow(const Bounds& bounds, index P) {
+    const Range range(bounds.rows, bounds.tests);
     return static_cast<double>(P) * (1 + range.g + range.v) *
            static_cast<double>(std::numeric_limits<U>::min());
   }
@@ -287,7 +226,7 @@ private:
 
   const Design<T>& X_;
   ConstMatrix a_, V_;
-  const ScanBounds& bounds_;
+  Bounds bounds_;
   index slice_, slices_, P_, first_ = 0;
   double underflow_;
   std::vector<index> active_;
@@ -299,26 +238,26 @@ private:
 /// Whether float32 can hold all products, and its bounds are tight enough: under 1% of
 /// the largest |z_t| |z_i| they are about, in the middle of the test rows. Otherwise
 /// nearly all rows would survive.
-bool float_scan_is_sharp(const ScanBounds& bounds, index P) {
-  const Range range(bounds);
+bool float_scan_is_sharp(const Bounds& bounds, index P) {
+  const Range range(bounds.rows, bounds.tests);
   if (!(range.g < 1e16 && range.v < 1e16))
     return false;
-  if (bounds.norm.empty())
+  if (bounds.rows.norm.empty())
     return true;
   std::vector<double> ratio;
-  for (std::size_t t = 0; t < bounds.test_norm.size(); ++t)
-    ratio.push_back(bounds.test_norm[t] > 0
-                        ? bounds.test_scaled_norm[t] / bounds.test_norm[t]
+  for (std::size_t t = 0; t < bounds.tests.norm.size(); ++t)
+    ratio.push_back(bounds.tests.norm[t] > 0
+                        ? bounds.tests.scaled_norm[t] / bounds.tests.norm[t]
                         : 0.0);
   const auto middle = ratio.begin() + static_cast<std::ptrdiff_t>(ratio.size() / 2);
   std::nth_element(ratio.begin(), middle, ratio.end());
-  return scan_roundoff<float>(P) * *middle * largest(bounds.scaled_norm) <
-         1e-2 * largest(bounds.norm);
+  return scan_roundoff<float>(P) * *middle * largest(bounds.rows.scaled_norm) <
+         1e-2 * largest(bounds.rows.norm);
 }
 
 template <class T, class U>
 TopK scan_all(const Threads& threads, const Design<T>& X, ConstMatrix a, ConstMatrix V,
-              const ScanBounds& bounds, index k) {
+              const Bounds& bounds, index k) {
   const index m = V.rows;
   const index blocks = ceil_div(m, test_rows);
   const index slices =
@@ -364,7 +303,9 @@ TopK scan_all(const Threads& threads, const Design<T>& X, ConstMatrix a, ConstMa
 
 template <class T>
 TopK CpuBackend<T>::top_k(const Design<T>& X, ConstMatrix a, ConstMatrix V,
-                          const ScanBounds& bounds, index k) const {
+                          const ScanBounds& rows, const TestBounds& tests,
+                          index k) const {
+  const Bounds bounds{rows, tests};
   if (float_scan_is_sharp(bounds, V.cols))
     return scan_all<T, float>(threads_, X, a, V, bounds, k);
   return scan_all<T, double>(threads_, X, a, V, bounds, k);
