@@ -84,7 +84,7 @@ def cpu_engine(
 
 
 class _CpuEngine:
-    """Names of targets and methods to the core's enumerations; triangles to matrices."""
+    """Names of targets and methods to the core's enumerations, triangles to whole."""
 
     def __init__(self, core: Any) -> None:
         self._core = core

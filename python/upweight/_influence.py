@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
 from ._config import backends
 from ._engine import Engine, NumpyEngine, TrainingData, cpu_engine
 from ._fit import explain_singular, penalty_vector
@@ -193,8 +192,8 @@ class Influence:
             warnings.warn(
                 f"model: polishing moved a training row's linear predictor by "
                 f"{self.polish.move:.3g}; the estimator stopped far from the optimum "
-                "of its own objective (or X, y, sample_weight are not those it was fitted "
-                "on). Scores are about the optimum, see Influence.polish",
+                "of its own objective (or X, y, sample_weight are not those it was "
+                "fitted on). Scores are about the optimum, see Influence.polish",
                 UserWarning,
                 stacklevel=2,
             )

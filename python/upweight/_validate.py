@@ -227,7 +227,7 @@ def class_numbers(
 def encode_targets(
     y: Any, family: str, classes: NDArray[Any] | None, outputs: int, n: int, name: str
 ) -> FloatArray:
-    """Return y as the core takes it: (n, K), or class numbers (n, 1) of a multinomial."""
+    """Return y as the core takes it: (n, K); class numbers (n, 1) for softmax."""
     if classes is not None:
         numbers = class_numbers(check_labels(y, n, name), classes, name)
         if family == "multinomial" or (family == "binomial" and outputs == 1):

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The data that travels with the package."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from upweight.datasets import load_readmission
+
+
+def test_counts_are_those_of_the_source() -> None:
+    """Rows, readmissions and the youngest age group are as in the published table."""
+    data = load_readmission()
+    assert data.X.shape == (71515, 29)
+    assert data.y.sum() == 6293
+    youngest = data.columns["age"] == "[0-10)"
+    assert youngest.sum() == 154
+    assert data.y[youngest].sum() == 3
+
+
+def test_categories_are_indicators_and_counts_are_standardised() -> None:
+    """Each feature is 0/1 equal to its level, or has mean 0 and deviation 1."""
+    data = load_readmission()
+    k = data.feature_names.index("age [0-10)")
+    assert (data.X[:, k] == (data.columns["age"] == "[0-10)")).all()
+    counts = data.X[:, data.feature_names.index("days in hospital") :]
+    np.testing.assert_allclose(counts.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(counts.std(axis=0), 1, rtol=1e-12)
+
+
+def test_a_patient_is_described_in_words() -> None:
+    """The first row of the table reads as its values."""
+    text = load_readmission().describe(0)
+    assert text.startswith(
+        "Male 60 to 70, African American, referral, 7 days, 2 visits"
+    )
+
+
+def test_split_is_a_partition_that_the_seed_fixes() -> None:
+    """Train and test share no row, cover all, and repeat for a seed."""
+    data = load_readmission()
+    train, test = data.split(0.2, seed=3)
+    assert len(test) == 14303
+    assert np.array_equal(np.sort(np.r_[train, test]), np.arange(71515))
+    assert np.array_equal(test, data.split(0.2, seed=3)[1])
+    assert not np.array_equal(test, data.split(0.2, seed=4)[1])
+    with pytest.raises(ValueError, match="test: expected a share"):
+        data.split(1.5)
