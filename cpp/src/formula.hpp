@@ -111,12 +111,30 @@ struct Binomial {
     const double loss = log1p_unit(e) + (1.0 - y) * above + y * below;
     return {loss, (1.0 - y) * p - y * q, large * small};
   }
+  /// log(1 + e^(eta + u)) - log(1 + e^eta) = log1p(p (e^u - 1)), which keeps small
+  /// changes exact; large ones, where that cancels or overflows, are differences as
+  /// they stand.
+  UPW_HD double softplus_change(double eta, double u) {
+    const double e = std::exp(-std::fabs(eta));
+    const double away = (eta >= 0 ? 1.0 : e) / (1.0 + e) * std::expm1(u);
+    if (std::fabs(away) < 0.5)
+      return std::log1p(away);
+    return softplus(eta + u) - softplus(eta);
+  }
+  UPW_HD double softplus(double eta) {
+    return std::log1p(std::exp(-std::fabs(eta))) + (eta > 0 ? eta : 0.0);
+  }
   UPW_HD double change(double y, double eta, double u) {
-    const double e = fast_exp(-std::fabs(eta));
-    const double large = 1.0 / (1.0 + e), small = e * large;
-    const double p = eta >= 0 ? large : small, q = eta >= 0 ? small : large;
-    return (1.0 - y) * std::log1p(p * std::expm1(u)) +
-           y * std::log1p(q * std::expm1(-u));
+    return (1.0 - y) * softplus_change(eta, u) + y * softplus_change(-eta, -u);
+  }
+  /// p(eta + u) - p(eta). Near: p q (e^u - 1) / (q + p e^u). Far: the difference of
+  /// what is small on the side where both are, at least a factor e apart.
+  UPW_HD double mean_change(double eta, double u) {
+    if (std::fabs(u) < 1) {
+      const double p = mean(eta), q = mean(-eta);
+      return p * q * std::expm1(u) / (q + p * std::exp(u));
+    }
+    return eta + 0.5 * u > 0 ? mean(-eta) - mean(-eta - u) : mean(eta + u) - mean(eta);
   }
 };
 
@@ -156,13 +174,40 @@ struct Multinomial {
       p[k] /= sum;
     return top + std::log(sum);
   }
-  /// l(y, eta + u) - l(y, eta) = log sum_k p_k e^{u_k - u_y}
-  UPW_HD double change(const double* p, std::ptrdiff_t K, std::ptrdiff_t y,
-                       const double* u) {
-    double sum = 0;
+  /// l = logsumexp_k(eta_k + u_k) - (eta_y + u_y); u may be null for zero.
+  UPW_HD double loss(const double* eta, std::ptrdiff_t K, std::ptrdiff_t y,
+                     const double* u) {
+    const auto gap = [&](std::ptrdiff_t k) {
+      return eta[k] - eta[y] + (u ? u[k] - u[y] : 0.0);
+    };
+    double top = 0, sum = 0;
     for (std::ptrdiff_t k = 0; k < K; ++k)
-      sum += p[k] * std::expm1(u[k] - u[y]);
-    return std::log1p(sum);
+      top = gap(k) > top ? gap(k) : top;
+    for (std::ptrdiff_t k = 0; k < K; ++k)
+      sum += k == y && top == 0 ? 0.0 : std::exp(gap(k) - top);
+    return top == 0 ? std::log1p(sum) : top + std::log(sum);
+  }
+  /// l(y, eta + u) - l(y, eta) = log1p sum_k p_k (e^(u_k - u_y) - 1), or, where that
+  /// cancels or overflows, the difference as it stands.
+  UPW_HD double change(const double* eta, std::ptrdiff_t K, std::ptrdiff_t y,
+                       const double* u) {
+    double top = eta[0], total = 0, away = 0;
+    for (std::ptrdiff_t k = 1; k < K; ++k)
+      top = eta[k] > top ? eta[k] : top;
+    for (std::ptrdiff_t k = 0; k < K; ++k)
+      total += std::exp(eta[k] - top);
+    for (std::ptrdiff_t k = 0; k < K; ++k)
+      away += std::exp(eta[k] - top) / total * std::expm1(u[k] - u[y]);
+    if (std::fabs(away) < 0.5)
+      return std::log1p(away);
+    return loss(eta, K, y, u) - loss(eta, K, y, nullptr);
+  }
+  /// p_y(eta + u) - p_y(eta), p = e^-loss.
+  UPW_HD double probability_change(const double* eta, std::ptrdiff_t K,
+                                   std::ptrdiff_t y, const double* u) {
+    const double before = loss(eta, K, y, nullptr), up = change(eta, K, y, u);
+    return std::fabs(up) < 1 ? std::exp(-before) * std::expm1(-up)
+                             : std::exp(-before - up) - std::exp(-before);
   }
 };
 

@@ -58,18 +58,16 @@ private:
   ConstMatrix V_;
 };
 
-/// f(y, eta + u) - f(y, eta) of one row with K outputs; scratch holds K doubles.
+/// f(y, eta + u) - f(y, eta) of one row with K outputs.
 double target_change(Family family, Target target, index K, const double* y,
-                     const double* eta, const double* u, double* scratch) {
-  const auto cls = static_cast<index>(y[0]);
+                     const double* eta, const double* u) {
   if (family == Family::multinomial) {
+    const auto cls = static_cast<index>(y[0]);
     if (target == Target::margin)
       return u[cls];
-    formula::Multinomial::softmax(eta, K, scratch);
-    const double change = formula::Multinomial::change(scratch, K, cls, u);
-    if (target == Target::loss)
-      return change;
-    return scratch[cls] * std::expm1(-change);  // p = e^-loss
+    return target == Target::loss
+               ? formula::Multinomial::change(eta, K, cls, u)
+               : formula::Multinomial::probability_change(eta, K, cls, u);
   }
   if (target == Target::margin) {
     if (K == 1)
@@ -79,17 +77,8 @@ double target_change(Family family, Target target, index K, const double* y,
       own += y[k] * u[k];
     return own;
   }
-  if (target == Target::probability) {
-    // p(eta + u) - p(eta) = p (1 - p) (e^u - 1) / (1 + p (e^u - 1)), from the side that
-    // does not overflow: swapping the classes changes the signs of eta, u and the
-    // result
-    const bool flip = u[0] > 0;
-    const double p = formula::Binomial::mean(flip ? -eta[0] : eta[0]);
-    const double q = formula::Binomial::mean(flip ? eta[0] : -eta[0]);
-    const double e = std::expm1(flip ? -u[0] : u[0]);
-    const double change = p * q * e / (1.0 + p * e);
-    return flip ? -change : change;
-  }
+  if (target == Target::probability)
+    return formula::Binomial::mean_change(eta[0], u[0]);
   return formula::with_separable(family, [&](auto f) {
     double sum = 0;
     for (index k = 0; k < K; ++k)
@@ -131,15 +120,15 @@ void CpuBackend<T>::change(const Design<T>& X, ConstMatrix a, ConstMatrix V,
     const index t1 = (task % test_tiles + 1) * m / test_tiles;
     const index first = (task / test_tiles) * tile, count = std::min(tile, n - first);
     Scratch<T> packed(tile * q), moves((t1 - t0) * K * count);
-    Scratch<double> u(K), scratch(K);
+    Scratch<double> u(K);
     score_tile(X, a, left.view().block(t0 * K, (t1 - t0) * K), first, count,
                packed.get(), MatrixView<T>(moves.get(), (t1 - t0) * K, count));
     for (index t = t0; t < t1; ++t)
       for (index i = 0; i < count; ++i) {
         for (index k = 0; k < K; ++k)
           u[k] = static_cast<double>(moves[((t - t0) * K + k) * count + i]);
-        out(t, first + i) = static_cast<T>(target_change(
-            family, target, K, y.row(t), eta.row(t), u.get(), scratch.get()));
+        out(t, first + i) = static_cast<T>(
+            target_change(family, target, K, y.row(t), eta.row(t), u.get()));
       }
   });
 }
