@@ -30,11 +30,33 @@ def test_categories_are_indicators_and_counts_are_standardised() -> None:
 
 
 def test_a_patient_is_described_in_words() -> None:
-    """The first row of the table reads as its values."""
-    text = load_readmission().describe(0)
-    assert text.startswith(
-        "Male 60 to 70, African American, referral, 7 days, 2 visits"
+    """Rows read as their values; one is singular, what was not recorded is absent."""
+    data = load_readmission()
+    assert data.describe(0) == (
+        "Male, 60-70, African American, referral, 7 days, 2 previous visits, "
+        "4 diagnoses, 0 procedures, 16 medications"
     )
+    once = int(np.flatnonzero(data.columns["duration"] == 1)[0])
+    assert ", 1 day, " in data.describe(once)
+
+
+def test_features_name_every_level_but_the_most_frequent() -> None:
+    """Empty categories are a level of their own, or the reference; none is lost."""
+    data = load_readmission()
+    assert len(set(data.feature_names)) == data.X.shape[1]
+    for column, start in (
+        ("race", "race: "),
+        ("sex", "sex: "),
+        ("age", "age ["),
+        ("admission_source", "admitted by: "),
+        ("blood_glucose", "blood glucose: "),
+        ("insurer", "insurer: "),
+    ):
+        levels, counts = np.unique(data.columns[column], return_counts=True)
+        own = [j for j, f in enumerate(data.feature_names) if f.startswith(start)]
+        assert len(own) == len(levels) - 1
+        in_reference = (data.X[:, own].sum(axis=1) == 0).sum()
+        assert in_reference == counts.max()
 
 
 def test_split_is_a_partition_that_the_seed_fixes() -> None:
@@ -47,3 +69,5 @@ def test_split_is_a_partition_that_the_seed_fixes() -> None:
     assert not np.array_equal(test, data.split(0.2, seed=4)[1])
     with pytest.raises(ValueError, match="test: expected a share"):
         data.split(1.5)
+    with pytest.raises(ValueError, match="seed: expected at least 0"):
+        data.split(seed=-1)

@@ -3,32 +3,84 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from upweight import TopK
 from upweight.cli import main
+from upweight.datasets import load_readmission
+from upweight.plots import plot_top
 
 
 def test_demo_explains_a_mistake_and_draws_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It lists k rows of each end, and its predictions survive a refit to 1e-6."""
+    """It lists ten rows of each end, and its predictions survive a refit to 1e-6."""
     picture = tmp_path / "x.png"
-    assert main(["demo", "--out", str(picture), "--k", "7"]) == 0
+    assert main(["demo", "--out", str(picture)]) == 0
     text = capsys.readouterr().out
-    assert len(re.findall(r"^  [+-]\d\.\d\de-\d\d ", text, re.MULTILINE)) == 14
+    assert len(re.findall(r"^\+\d\.\d\de-\d\d ", text, re.MULTILINE)) == 10
+    assert len(re.findall(r"^-\d\.\d\de-\d\d ", text, re.MULTILINE)) == 10
     found = re.findall(r"predicted (0\.\d+), refitted (0\.\d+)", text)
     assert len(found) == 2
     for predicted, refitted in found:
         assert abs(float(predicted) - float(refitted)) < 1e-6
     assert "Backend 'cpu', solver 'cholesky'" in text
     assert max(map(len, text.replace(str(picture), "").splitlines())) <= 100
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert picture.stat().st_size > 20_000
+    header = picture.read_bytes()[:24]
+    assert header.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", header[16:])
+    assert 1000 < width < 3000
+    assert 1000 < height < 3000
+
+
+def test_a_picture_of_many_rows_stays_a_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All k rows are listed; the picture shows the first 30 and says so."""
+    picture = tmp_path / "many.png"
+    assert main(["demo", "--out", str(picture), "--k", "300"]) == 0
+    text = capsys.readouterr().out
+    assert len(re.findall(r"^[+-]\d\.\d\de-\d\d ", text, re.MULTILINE)) == 600
+    assert f"{picture} (the first 30 of each kind)" in text
+    assert struct.unpack(">I", picture.read_bytes()[20:24])[0] < 5000
+
+
+def test_no_text_of_the_picture_is_cut_off_or_overlaps() -> None:
+    """The longest descriptions stay inside the figure, and their rows apart."""
+    data = load_readmission()
+    longest = max((data.describe(i) for i in range(len(data.y))), key=len)
+    rows, scores = np.arange(10)[None], np.linspace(2e-3, 1e-3, 10)[None]
+    top = TopK(rows, scores, rows, -scores, "loss", "cpu", "cholesky", 20)
+    labels = [f"not readmitted: {longest}"] * 10
+    title = f"Predicted\n{longest}, {longest}"  # too long for one line
+    figure = plot_top(top, labels, labels, title=title, unit="nats")
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    inside = figure.bbox
+    ticks = [
+        [t.get_window_extent(renderer) for t in ax.get_yticklabels()]
+        for ax in figure.axes
+    ]
+    texts = [t.get_window_extent(renderer) for t in figure.texts]
+    texts += [ax.xaxis.label.get_window_extent(renderer) for ax in figure.axes]
+    assert figure.get_suptitle().startswith("Predicted")
+    for box in [*ticks[0], *ticks[1], *texts]:
+        assert box.x0 >= inside.x0
+        assert box.x1 <= inside.x1
+        assert box.y0 >= inside.y0
+        assert box.y1 <= inside.y1
+    for boxes in ticks:
+        for upper, lower in itertools.pairwise(boxes):
+            assert lower.y1 < upper.y0
 
 
 def test_demo_without_matplotlib_says_what_is_missing(
@@ -48,7 +100,10 @@ def test_demo_without_matplotlib_says_what_is_missing(
         (["--k", "0"], "k: expected"),
         (["--out", "nowhere/x.png"], "--out: expected an existing folder"),
         (["--out", "x.txt"], "--out: expected a .png"),
-        (["--l2", "much"], "invalid float value"),
+        (["--l2", "much"], "--l2: invalid float value"),
+        (["--seed", "-1"], "seed: expected"),
+        (["--threads", "0"], "n_threads: expected"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
 def test_bad_arguments_end_with_one_line(
@@ -58,7 +113,9 @@ def test_bad_arguments_end_with_one_line(
     with pytest.raises(SystemExit) as stop:
         main(["demo", *arguments])
     assert stop.value.code == 2
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
 def test_the_module_is_the_command() -> None:

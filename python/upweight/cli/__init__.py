@@ -6,14 +6,22 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from .. import show_config
+from .. import NotConvergedError, show_config
 from . import demo
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as those of the commands are."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` and return its exit code."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="upweight",
         description="Which training rows made a prediction, "
         "and what the model would say without them.",
@@ -28,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader (head, less) has seen enough
         sys.stderr.close()  # and with it Python's own complaint at exit
         return 1
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, NotConvergedError) as error:
         parser.exit(2, f"upweight {arguments.command}: error: {error}\n")
     return code
 

@@ -18,6 +18,7 @@ from .. import Influence, LinearModel, TopK, fit
 from ..datasets import Readmission, load_readmission
 
 _WIDTH = 100  # columns of a terminal that everything fits
+_MOST_BARS = 30  # of each kind: more make a picture that no screen shows
 
 
 def add_parser(commands: Any) -> None:
@@ -69,8 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.no_plot:
         _check_writable(Path(arguments.out))
     clock = Clock()
-    data = load_readmission()
-    train, test = data.split(0.2, arguments.seed)
+    with clock.step("load and split the data"):
+        data = load_readmission()
+        train, test = data.split(0.2, arguments.seed)
     X, y, X_test, y_test = data.X[train], data.y[train], data.X[test], data.y[test]
 
     with clock.step("fit a logistic model (Newton)"):
@@ -108,8 +110,9 @@ def run(arguments: argparse.Namespace) -> int:
             drawn = _draw(Path(arguments.out), data, train, mistake, top)
         print(drawn + "\n")
     print(
-        f"Backend {inf.backend!r}, solver {inf.solver!r}; "
-        f"{top.pairs_scanned:,} scores computed to rank {len(X):,} rows."
+        f"Backend {inf.backend!r}, solver {inf.solver!r}. "
+        f"{top.pairs_scanned:,} scores computed to rank {len(X):,} rows\n"
+        f"(a bound excludes the others) and {moved.size:,} changes of the probability."
     )
     for name, seconds in clock.steps:
         print(f"  {seconds * 1e3:8.1f} ms  {name}")
@@ -153,10 +156,11 @@ _TABLE: tuple[tuple[str, int, Any], ...] = (
     ("admitted", 9, lambda v: v["admission_source"]),
     ("days", 4, lambda v: v["duration"]),
     ("visits", 6, lambda v: v["n_previous_visits"]),
-    ("diagn.", 6, lambda v: v["n_diagnoses"]),
+    ("diag.", 5, lambda v: v["n_diagnoses"]),
     ("proc.", 5, lambda v: v["n_procedures"]),
-    ("drugs", 5, lambda v: v["n_medications"]),
+    ("meds", 4, lambda v: v["n_medications"]),
     ("glucose", 9, lambda v: v["blood_glucose"] or "-"),
+    ("insurer", 8, lambda v: v["insurer"] or "-"),
 )
 
 
@@ -170,12 +174,12 @@ def _print_rows(
 ) -> None:
     print(f"{title} training patients for this prediction")
     headings = " ".join(f"{name:{width}}" for name, width, _ in _TABLE)
-    print(f"  {'score':>9}  readm.  {headings}".rstrip())
+    print(f"{'score':>9} readm. {headings}".rstrip())
     for row, score in zip(rows[0], scores[0], strict=True):
         patient = {name: column[train[row]] for name, column in data.columns.items()}
         words = " ".join(_cell(value(patient), width) for _, width, value in _TABLE)
         outcome = "yes" if data.y[train[row]] else "no"
-        print(f"  {score:+9.2e}  {outcome:6}  {words}".rstrip())
+        print(f"{score:+9.2e} {outcome:6} {words}".rstrip())
     print()
 
 
@@ -184,6 +188,11 @@ def _explain_scores() -> None:
         "A score is the predicted change of this patient's loss, in nats, when that "
         "training patient is removed. Positive: helpful, without it the prediction "
         "gets worse. Negative: harmful, without it the prediction gets better."
+    )
+    _print_wrapped(
+        "Columns: readmitted within 30 days; sex and age; race; how admitted; days in "
+        "hospital; previous visits; diagnoses, procedures and medications; blood "
+        "glucose; insurer. A dash: not recorded."
     )
     print()
 
@@ -232,10 +241,13 @@ def _draw(
 
     figure = plot_top(
         top,
-        words(top.helpful_indices[0]),
-        words(top.harmful_indices[0]),
+        words(top.helpful_indices[0, :_MOST_BARS]),
+        words(top.harmful_indices[0, :_MOST_BARS]),
+        unit="nats",
         title=f"Predicted {mistake.probability:.1%} risk of readmission, "
         f"in truth {_label(mistake.readmitted)}\n{data.describe(mistake.row)}",
     )
     figure.savefig(path, dpi=150)
-    return f"Picture written to {path}."
+    k = top.helpful_indices.shape[1]
+    only = f" (the first {_MOST_BARS} of each kind)" if k > _MOST_BARS else ""
+    return f"Picture written to {path}{only}."

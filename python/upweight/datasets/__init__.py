@@ -60,25 +60,27 @@ class Readmission:
     def describe(self, row: int) -> str:
         """Return a patient in words."""
         value = {name: column[row] for name, column in self.columns.items()}
+        race, source = str(value["race"]), str(value["admission_source"])
         words = [
-            f"{value['sex']} {value['age'].strip('[)').replace('-', ' to ')}",
-            str(value["race"]),
-            str(value["admission_source"]).lower(),
+            str(value["sex"]),
+            value["age"].strip("[)"),
+            {"Other": "other race", "Unknown": "race unknown"}.get(race, race),
+            "other admission" if source == "Other" else source.lower(),
             *(
-                f"{value[name]} {word}"
-                for name, word in (
-                    ("duration", "days"),
-                    ("n_previous_visits", "visits"),
-                    ("n_diagnoses", "diagnoses"),
-                    ("n_procedures", "procedures"),
-                    ("n_medications", "drugs"),
+                f"{value[name]} {one if value[name] == 1 else many}"
+                for name, one, many in (
+                    ("duration", "day", "days"),
+                    ("n_previous_visits", "previous visit", "previous visits"),
+                    ("n_diagnoses", "diagnosis", "diagnoses"),
+                    ("n_procedures", "procedure", "procedures"),
+                    ("n_medications", "medication", "medications"),
                 )
             ),
         ]
         if value["blood_glucose"]:
             words.append(f"glucose {str(value['blood_glucose']).lower()}")
         if value["insurer"]:
-            words.append(str(value["insurer"]))
+            words.append(f"insurer {value['insurer']}")
         return ", ".join(words)
 
     def split(
@@ -87,6 +89,8 @@ class Readmission:
         """Return the row numbers of a training and a test part, at random."""
         if not 0 < test < 1:
             raise ValueError(f"test: expected a share between 0 and 1, got {test}")
+        if seed < 0:
+            raise ValueError(f"seed: expected at least 0, got {seed}")
         rows = np.random.default_rng(seed).permutation(len(self.y))
         cut = round(test * len(rows))
         return np.sort(rows[cut:]), np.sort(rows[:cut])
