@@ -56,7 +56,9 @@ def test_weighted_least_squares_as_in_statsmodels(weighted: bool, backend: str) 
     """WLS: weights enter the dispersion and the gradients, as statsmodels has them."""
     sm = pytest.importorskip("statsmodels.api")
     case = make_case("gaussian", n=200, l2=0.0)
-    weight = np.random.default_rng(0).uniform(0.2, 3.0, 200) if weighted else np.ones(200)
+    weight = (
+        np.random.default_rng(0).uniform(0.2, 3.0, 200) if weighted else np.ones(200)
+    )
     model = uw.fit(case.X, case.y, sample_weight=weight)
     inf = uw.Influence(model, case.X, case.y, weight, backend=backend)
     wls = sm.WLS(case.y, case.problem.design(), weights=weight)
@@ -107,6 +109,6 @@ def test_model_covariance_needs_degrees_of_freedom(backend: str) -> None:
     """As many columns as rows of positive weight: no dispersion, and it is said so."""
     case = make_case("gaussian", n=6, p=5, l2=0.5)
     inf = case.influence(backend)
-    with pytest.raises(ValueError, match="more rows of positive weight.*6 rows and 6"):
+    with pytest.raises(ValueError, match=r"more rows of positive weight.*6 rows and 6"):
         inf.covariance("model")
     assert np.isfinite(inf.covariance("sandwich")).all()

@@ -37,7 +37,7 @@ def test_line_through_three_points() -> None:
 
 
 def test_ridge_does_not_shrink_the_intercept() -> None:
-    """x = -1, 1 and y = 9, 11: slope 2 / (2 + l2), intercept 10 for any l2."""
+    """Rows x = -1, 1 and y = 9, 11: slope 2 / (2 + l2), intercept 10 for any l2."""
     model = uw.fit([[-1.0], [1.0]], [9.0, 11.0], l2=2.0)
     assert_allclose(model.theta, [[0.5, 10.0]], rtol=1e-14)
 
@@ -216,7 +216,9 @@ def test_as_scikit_learn(family: str, l2: float) -> None:
     outputs = 3 if family == "multinomial" else 1
     case = make_case(family, outputs, n=300, l2=l2)
     twin = sklearn_twin(family, l2, 300).fit(case.X, case.y)
-    theirs = np.column_stack([np.atleast_2d(twin.coef_), np.atleast_1d(twin.intercept_)])
+    theirs = np.column_stack(
+        [np.atleast_2d(twin.coef_), np.atleast_1d(twin.intercept_)]
+    )
     if family == "multinomial":
         theirs = theirs - theirs.mean(axis=0)
     assert_close(case.model.theta, theirs, 1e-8)

@@ -63,7 +63,7 @@ def test_leverages_add_up_to_the_parameters(backend: str) -> None:
 def test_gradient_outer_product_is_the_definition(
     case: Case, name: str, dtype: str, backend: str, tight: float
 ) -> None:
-    """sum g g' of every family, symmetric to the last bit."""
+    """Sum g g' of every family, symmetric to the last bit."""
     F = named_influence(name, dtype, backend).gradient_outer_product()
     assert_close(F, ref.gradient_outer_product(case.problem, case.theta), tight)
     assert_same_bits(F, F.T.copy())
@@ -124,7 +124,11 @@ def test_polish_goes_to_the_optimum(
     assert np.abs(g).max() < 1e-9 * size
     assert inf.polish.gradient_norm < 1e-9 * size
     assert inf.model.gradient_norm == inf.polish.gradient_norm
-    assert_close(inf.self_influence(), named_influence(name, dtype, backend).self_influence(), tight)
+    assert_close(
+        inf.self_influence(),
+        named_influence(name, dtype, backend).self_influence(),
+        tight,
+    )
 
 
 def test_polish_is_left_out_on_request(backend: str, tight: float) -> None:
@@ -145,7 +149,7 @@ def test_polish_is_left_out_on_request(backend: str, tight: float) -> None:
 
 @pytest.mark.parametrize("name", ["gaussian", "binomial", "multinomial-4", "poisson"])
 def test_a_large_move_is_warned_about(name: str, backend: str) -> None:
-    """Parameters far off (or other data) raise a warning, and still reach the optimum."""
+    """Parameters far off (or other data) are warned about and reach the optimum."""
     case = named_case(name)
     off = np.zeros_like(case.theta)
     off[0, 0] = 0.5
@@ -153,7 +157,9 @@ def test_a_large_move_is_warned_about(name: str, backend: str) -> None:
     with pytest.warns(UserWarning, match="model: polishing moved .* by .*not those"):
         inf = uw.Influence(far, case.X, case.y, backend=backend)
     assert inf.polish.move > 0.1
-    assert_close(inf.model.linear_predictor(case.X), case.problem.design() @ case.theta.T, 1e-10)
+    assert_close(
+        inf.model.linear_predictor(case.X), case.problem.design() @ case.theta.T, 1e-10
+    )
 
 
 def test_attributes_say_what_was_done(backend: str) -> None:

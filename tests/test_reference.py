@@ -389,5 +389,3 @@ def test_errors_name_the_argument() -> None:
         ref.covariance(problem, ref.fit(problem), "bootstrap")
     with pytest.raises(ValueError, match="n_outputs: expected K"):
         ref.fit(intercept_only("multinomial", [0.0, 1.0]))
-    with pytest.raises(ValueError, match="leverage: expected one output, got 2"):
-        ref.leverage(make("gaussian", 2), np.zeros((2, 4)))

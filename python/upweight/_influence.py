@@ -160,7 +160,11 @@ class Influence:
             adapted.y, fitted.family, fitted.classes, fitted.n_outputs, n, "y"
         )
         weights = check_weights(adapted.sample_weight, n)
-        copied = (0 if rows is adapted.X else rows.nbytes) + targets.nbytes
+        copied = targets.nbytes
+        given = adapted.X
+        if not (isinstance(given, np.ndarray) and np.may_share_memory(rows, given)):
+            copied += rows.nbytes
+        self._copied = copied
         self.plan: Plan = make_plan(
             fitted, n, copied, self.backend, solver, threads, self._max_memory
         )
@@ -209,7 +213,7 @@ class Influence:
     @property
     def nbytes(self) -> int:
         """Bytes held: copies of X and y that were made, per-row arrays, the factor."""
-        return self._engine.nbytes + self._data.y.nbytes
+        return self._engine.nbytes + self._copied
 
     def scores(
         self,

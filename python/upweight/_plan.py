@@ -28,7 +28,7 @@ def make_plan(
     Resident memory, in bytes: what was copied of X and y, 8 n K for each of the linear
     predictor, the residual and the weights (twice for softmax), and the factor: 8 P^2
     for softmax, 8 K q^2 for outputs with weights of their own, 8 q^2 for gaussian
-    (half as much again with ``solver="mixed"``, nothing with ``"cg"``).
+    (half as much again with ``solver="mixed"``, a diagonal of 8 K q with ``"cg"``).
     """
     K, q = model.theta.shape
     per_row = 8 * n * K * (4 if model.family == "multinomial" else 3)
@@ -54,13 +54,13 @@ def make_plan(
     if solver != "cg":
         flops = grams * n * q**2 + blocks * order**3 / 3
     else:
-        factor, flops = 0, 4.0 * n * K * q
+        factor, flops = 8 * K * q, 4.0 * n * K * q
     resident = copied + per_row + factor
     peak = resident + 16 * n * K + _WORKSPACE + n_threads * _PER_THREAD
     check_fits(
         peak,
         max_memory,
         f"Influence with solver={solver!r}",
-        "solver='cg' needs no factor" if factor else "use fewer rows",
+        "solver='cg' needs no factor" if solver != "cg" else "use fewer rows",
     )
     return Plan(backend, solver, reason, resident, peak, flops)
