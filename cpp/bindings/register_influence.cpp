@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "arrays.hpp"
+#include "engine.hpp"
 #include "registers.hpp"
-#include "upweight/influence.hpp"
 
 #include <pybind11/native_enum.h>
 #include <pybind11/numpy.h>
@@ -11,31 +10,16 @@
 namespace upweight::python {
 namespace {
 
-/// An Influence with the backend and the arrays that it stands on.
-template <class T>
-class Engine {
-public:
-  Engine(HeldProblem<T> held, std::vector<double> theta,
-         const InfluenceOptions& options, int n_threads)
-      : held_(std::move(held)), backend_(backend<T>(n_threads)) {
-    released([&] {
-      influence_.emplace(*backend_, held_.problem, std::move(theta), options);
-    });
-  }
-  [[nodiscard]] const Influence<T>& operator*() const { return *influence_; }
-  [[nodiscard]] const Influence<T>* operator->() const { return &*influence_; }
-
-private:
-  HeldProblem<T> held_;
-  std::unique_ptr<Backend<T>> backend_;
-  std::optional<Influence<T>> influence_;
-};
-
 py::array_t<double> copy_of(ConstMatrix values) {
   py::array_t<double> out({values.rows, values.cols});
   for (index i = 0; i < values.rows; ++i)
     std::copy_n(values.row(i), values.cols, out.mutable_data(i, 0));
   return out;
+}
+
+template <class U>
+py::array_t<U> vector_of(const std::vector<U>& values) {
+  return py::array_t<U>(static_cast<py::ssize_t>(values.size()), values.data());
 }
 
 template <class U>
@@ -164,6 +148,46 @@ void register_engine(py::module_& module, const char* name) {
              return filled(self->problem().design.rows(), self->problem().parameters(),
                            [&](Matrix out) { self->one_step_coefficients(out); });
            })
+      .def(
+          "leave_out",
+          [](const E& self, const Input<std::int64_t>& members,
+             const Input<std::int64_t>& offsets, double tol, bool refine) {
+            return released([&] {
+              RowSets sets;
+              sets.members.assign(members.data(), members.data() + members.size());
+              sets.offsets.assign(offsets.data(), offsets.data() + offsets.size());
+              LeaveOutOptions options;
+              options.tol = tol;
+              options.refine = refine;
+              return std::make_unique<LeaveOut>(
+                  leave_out(*self, std::move(sets), options));
+            });
+          },
+          py::arg("members").noconvert(), py::arg("offsets").noconvert(),
+          py::arg("tol"), py::arg("refine"))
+      .def(
+          "leave_out_deltas",
+          [filled](const E& self, const LeaveOut& left, index first, index count) {
+            return filled(count, self->problem().parameters(), [&](Matrix out) {
+              leave_out_deltas(*self, left, first, out);
+            });
+          },
+          py::arg("left"), py::arg("first"), py::arg("count"))
+      .def(
+          "leave_out_scores",
+          [](const E& self, const LeaveOut& left, const Input<T>& test,
+             const Input<double>& y, Target target, Input<T> out) {
+            const Design<T> X{view<T>(test, "X_test"),
+                              self->problem().design.intercept};
+            const ConstMatrix labels = view<double>(y, "y_test");
+            const MatrixView<T> to = writable<T>(out, "out");
+            std::vector<double> bound;
+            released(
+                [&] { leave_out_scores(*self, left, X, labels, target, to, bound); });
+            return vector_of(bound);
+          },
+          py::arg("left"), py::arg("test").noconvert(), py::arg("y").noconvert(),
+          py::arg("target"), py::arg("out").noconvert())
       .def_property_readonly("theta",
                              [](const E& self) {
                                return py::array_t<double>(
@@ -201,6 +225,31 @@ void register_influence(py::module_& module) {
       .value("influence", Method::influence)
       .value("one_step", Method::one_step)
       .finalize();
+  py::native_enum<Route>(module, "Route", "enum.Enum")
+      .value("one_step", Route::one_step)
+      .value("cubic", Route::cubic)
+      .value("passes", Route::passes)
+      .value("refit", Route::refit)
+      .value("no_optimum", Route::no_optimum)
+      .finalize();
+  py::class_<LeaveOut>(module, "LeaveOut")
+      .def_property_readonly(
+          "move",
+          [](const LeaveOut& left) { return table(left.move, left.sets.total()); })
+      .def_property_readonly("bound",
+                             [](const LeaveOut& left) { return vector_of(left.bound); })
+      .def_property_readonly("error",
+                             [](const LeaveOut& left) { return vector_of(left.error); })
+      .def_property_readonly(
+          "passes", [](const LeaveOut& left) { return vector_of(left.passes); })
+      .def_property_readonly("route",
+                             [](const LeaveOut& left) {
+                               std::vector<std::int8_t> codes;
+                               for (const Route route : left.route)
+                                 codes.push_back(static_cast<std::int8_t>(route));
+                               return vector_of(codes);
+                             })
+      .def_readonly("gradient_norm", &LeaveOut::gradient_norm);
   register_engine<double>(module, "Influence64");
   register_engine<float>(module, "Influence32");
 }

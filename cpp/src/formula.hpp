@@ -76,6 +76,89 @@ UPW_HD double log1p_unit(double e) {
   return large ? log1p_u + 0.69314718055994530942 : log1p_u;
 }
 
+/// e^x for floats within 2 ulp, |x| <= 80; as fast_exp, with a polynomial of degree 6.
+UPW_HD float fast_exp(float x) {
+  constexpr float log2e = 1.44269504f, shifter = 0x1.8p23f;
+  constexpr float ln2_hi = 0.693359375f, ln2_lo = -2.12194440e-4f;
+  const float shifted = x * log2e + shifter;
+  const float n = shifted - shifter;
+  const float f = (x - n * ln2_hi) - n * ln2_lo;
+  float e = 1.0f / 720;
+  e = e * f + 1.0f / 120;
+  e = e * f + 1.0f / 24;
+  e = e * f + 1.0f / 6;
+  e = e * f + 0.5f;
+  e = e * f + 1.0f;
+  e = e * f + 1.0f;
+  const auto bits = std::bit_cast<std::uint32_t>(shifted);
+  return e * std::bit_cast<float>((bits + 127u) << 23);
+}
+
+/// log(1 + a) for -0.4 <= a <= 0.66 within 2 ulp: 2 atanh(a / (2 + a)).
+UPW_HD double log1p_small(double a) {
+  const double t = a / (2.0 + a), t2 = t * t;
+  double s = 1.0 / 29.0;
+  s = s * t2 + 1.0 / 27.0;
+  s = s * t2 + 1.0 / 25.0;
+  s = s * t2 + 1.0 / 23.0;
+  s = s * t2 + 1.0 / 21.0;
+  s = s * t2 + 1.0 / 19.0;
+  s = s * t2 + 1.0 / 17.0;
+  s = s * t2 + 1.0 / 15.0;
+  s = s * t2 + 1.0 / 13.0;
+  s = s * t2 + 1.0 / 11.0;
+  s = s * t2 + 1.0 / 9.0;
+  s = s * t2 + 1.0 / 7.0;
+  s = s * t2 + 1.0 / 5.0;
+  s = s * t2 + 1.0 / 3.0;
+  return 2.0 * (t + t * t2 * s);
+}
+
+/// What is left of e^u after its first terms, each over its leading power of u, so that
+/// remainders of any order are formed without cancellation:
+///   e1 = e^u - 1,  g = (e^u - 1 - u) / u^2,  k = (e^u - 1 - u - u^2/2) / u^3.
+template <class R>
+struct ExpTails {
+  R e1, g, k;
+};
+
+/// For |u| <= 1, by Taylor's series of k: error under an ulp of g.
+template <class R>
+UPW_HD ExpTails<R> exp_tails_near(R u) {
+  R k = 0;
+  if constexpr (sizeof(R) == sizeof(double)) {
+    k = 1.0 / 121645100408832000.0;         // 1 / 19!
+    k = k * u + R(1.0 / 6402373705728000);  // 1 / 18!
+    k = k * u + R(1.0 / 355687428096000);
+    k = k * u + R(1.0 / 20922789888000);
+    k = k * u + R(1.0 / 1307674368000);
+    k = k * u + R(1.0 / 87178291200);
+    k = k * u + R(1.0 / 6227020800);
+    k = k * u + R(1.0 / 479001600);
+  }
+  k = k * u + R(1.0 / 39916800);
+  k = k * u + R(1.0 / 3628800);
+  k = k * u + R(1.0 / 362880);
+  k = k * u + R(1.0 / 40320);
+  k = k * u + R(1.0 / 5040);
+  k = k * u + R(1.0 / 720);
+  k = k * u + R(1.0 / 120);
+  k = k * u + R(1.0 / 24);
+  k = k * u + R(1.0 / 6);
+  const R g = R(0.5) + u * k;
+  return {u + u * u * g, g, k};
+}
+
+/// For any |u| <= 80: outside the series' reach the differences no longer cancel.
+template <class R>
+UPW_HD ExpTails<R> exp_tails(R u) {
+  const bool far = u > 1 || u < -1;
+  const ExpTails<R> near = exp_tails_near(far ? R(0) : u);
+  const R v = far ? u : R(1), e1 = fast_exp(v) - R(1);
+  const R g = (e1 - v) / (v * v), k = (g - R(0.5)) / v;
+  return {far ? e1 : near.e1, far ? g : near.g, far ? k : near.k};
+}
+
 /// l, dl/deta and d2l/deta2 of one output of one row.
 struct Terms {
   double loss, residual, weight;
@@ -92,6 +175,24 @@ struct Gaussian {
   /// l(y, eta + u) - l(y, eta), free of cancellation.
   UPW_HD double change(double y, double eta, double u) {
     return (eta - y) * u + 0.5 * u * u;
+  }
+  /// The same for |u| <= 1/2, without a branch; `p` is the mean at eta.
+  UPW_HD double change_near(double y, double mean, double u) {
+    return change(y, mean, u);  // the mean is eta
+  }
+  /// What l'(eta + u) leaves of its Taylor polynomials, over l'': after the linear term
+  /// (second) and after the quadratic one, skew u^2 (third), at the mean p of eta.
+  template <class R>
+  UPW_HD R second(R, R, const ExpTails<R>&) {
+    return 0;
+  }
+  template <class R>
+  UPW_HD R third(R, R, const ExpTails<R>&) {
+    return 0;
+  }
+  template <class R>
+  UPW_HD R skew(R) {
+    return 0;
   }
 };
 
@@ -127,6 +228,24 @@ struct Binomial {
   UPW_HD double change(double y, double eta, double u) {
     return (1.0 - y) * softplus_change(eta, u) + y * softplus_change(-eta, -u);
   }
+  UPW_HD double change_near(double y, double p, double u) {
+    return log1p_small(p * exp_tails_near(u).e1) - y * u;
+  }
+  /// p(eta + u) = p e^u / (1 + p (e^u - 1)), hence over w = p (1 - p):
+  ///   second = (e1 - u - p u e1) / (1 + p e1), third = second - (1/2 - p) u^2.
+  template <class R>
+  UPW_HD R second(R p, R u, const ExpTails<R>& t) {
+    return u * u * (t.g * (1 - p * u) - p) / (1 + p * t.e1);
+  }
+  template <class R>
+  UPW_HD R third(R p, R u, const ExpTails<R>& t) {
+    const R top = t.k - t.g * p - (R(0.5) - p) * p * (1 + u * t.g);
+    return u * u * u * top / (1 + p * t.e1);
+  }
+  template <class R>
+  UPW_HD R skew(R p) {
+    return R(0.5) - p;
+  }
   /// p(eta + u) - p(eta). Near: p q (e^u - 1) / (q + p e^u). Far: the difference of
   /// what is small on the side where both are, at least a factor e apart.
   UPW_HD double mean_change(double eta, double u) {
@@ -154,6 +273,21 @@ struct Poisson {
             ? u * u * (0.5 + u * (1.0 / 6 + u * (1.0 / 24 + u * (1.0 / 120 + u / 720))))
             : std::expm1(u) - u;
     return (mu - y) * u + mu * tail;
+  }
+  UPW_HD double change_near(double y, double p, double u) {
+    return (p - y) * u + p * u * u * exp_tails_near(u).g;
+  }
+  template <class R>
+  UPW_HD R second(R, R u, const ExpTails<R>& t) {
+    return u * u * t.g;
+  }
+  template <class R>
+  UPW_HD R third(R, R u, const ExpTails<R>& t) {
+    return u * u * u * t.k;
+  }
+  template <class R>
+  UPW_HD R skew(R) {
+    return R(0.5);
   }
 };
 
@@ -225,6 +359,14 @@ UPW_HD auto with_separable(Family family, const Visit& visit) {
     break;
   }
   return visit(Gaussian());
+}
+
+/// M in |l'''| <= M l'' along a move whose size is that of its output or, of a softmax,
+/// the spread of it over the outputs.
+UPW_HD double move_concordance(Family family) {
+  if (family == Family::multinomial)
+    return Multinomial::self_concordance;
+  return with_separable(family, [](auto f) { return f.self_concordance; });
 }
 
 /// M in |l'''| <= M l'' along a move of size max_k |u_k|.

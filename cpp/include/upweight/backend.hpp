@@ -70,6 +70,42 @@ struct TopK {
   }
 };
 
+/// Sets of training rows, each to be left out of the problem together: set b has the
+/// rows members[offsets[b]] .. members[offsets[b + 1] - 1].
+struct RowSets {
+  std::vector<std::int64_t> members;
+  std::vector<index> offsets{0};  // one more than there are sets
+
+  [[nodiscard]] index count() const { return static_cast<index>(offsets.size()) - 1; }
+  [[nodiscard]] index total() const { return static_cast<index>(members.size()); }
+  [[nodiscard]] index size(index b) const {
+    return offsets[static_cast<std::size_t>(b) + 1] -
+           offsets[static_cast<std::size_t>(b)];
+  }
+  void add(const std::int64_t* rows, index count) {
+    members.insert(members.end(), rows, rows + count);
+    offsets.push_back(total());
+  }
+};
+
+/// What the removal of each set does to the Hessian: A = H - sum_i W_i (x) x_i x_i'.
+struct RemovalTerms {
+  std::vector<double> norm;  // |A^-1 g|_A of the Newton step, g = sum_i r_i (x) x_i
+  std::vector<double> kept;  // a lower bound on v'A v / v'H v; 0 when A is singular
+  std::vector<double>
+      reach;  // largest (x'A^-1 x)^(1/2) over the set's rows and outputs
+};
+
+/// Training rows in the order in which remainders read them, in the coordinates z in
+/// which deltas are given (x itself, or R^-T x), with what their remainders need.
+struct RemainderRows {
+  Family family = Family::gaussian;
+  index outputs = 1;
+  MatrixView<const float> Z;       // m x q
+  MatrixView<const float> weight;  // 1 x m: s l'', or s for softmax
+  MatrixView<const float> mean;    // K x m: E y
+};
+
 /// The words that algorithms are written in. T is the type of the data matrix;
 /// everything derived from it is double. n rows, q columns (intercept included), K
 /// outputs, P = K q parameters ordered output by output. Outputs never alias inputs
@@ -127,6 +163,11 @@ public:
   virtual void change(const Design<T>& X, ConstMatrix a, ConstMatrix V, Family family,
                       Target target, ConstMatrix y, ConstMatrix eta,
                       MatrixView<T> out) const = 0;
+  /// The same for changes of the parameters themselves: u_tb holds the products of rows
+  /// t K .. t K + K - 1 of V (m K x P) with row b of `deltas`.
+  virtual void change_by(ConstMatrix deltas, ConstMatrix V, Family family,
+                         Target target, ConstMatrix y, ConstMatrix eta,
+                         MatrixView<T> out) const = 0;
   /// out[i] = |R^-T (a_i (x) x_i)|^2 (n x 1).                       n P q, or n P^2
   /// (full)
   virtual void quadratic_form(const Design<T>& X, const Factor& factor, ConstMatrix a,
@@ -146,6 +187,74 @@ public:
   virtual TopK top_k(const Design<T>& X, ConstMatrix a, ConstMatrix V,
                      const ScanBounds& rows, const TestBounds& tests,
                      index k) const = 0;
+
+  // --- leaving rows out -------------------------------------------------------------
+  /// Rows of out are R^-T x_i for i in rows (one block R of order q), in float64 and in
+  /// float32.                                                       m q^2 flops
+  virtual void whiten(const Design<T>& X, ConstMatrix R, const std::int64_t* rows,
+                      Matrix out) const = 0;
+  virtual void whiten(const Design<T>& X, ConstMatrix R, const std::int64_t* rows,
+                      MatrixView<float> out) const = 0;
+  /// Rows of out are x_i for i in rows.                             m q
+  virtual void gather_design(const Design<T>& X, const std::int64_t* rows,
+                             Matrix out) const = 0;
+  virtual void gather_design(const Design<T>& X, const std::int64_t* rows,
+                             MatrixView<float> out) const = 0;
+  /// Rows of B (m x q) become R^-1 b: from whitened coordinates to parameters. m q^2
+  virtual void unwhiten(ConstMatrix R, Matrix B) const = 0;
+  /// Row b of out is row rows[b] of `from`; scatter is its inverse.   m P
+  virtual void gather(ConstMatrix from, const std::int64_t* rows, Matrix out) const = 0;
+  virtual void scatter(ConstMatrix from, const std::int64_t* rows,
+                       Matrix out) const = 0;
+  /// C_b = E_b V_b' (g K x g K, flat, one after the other in the single row of C),
+  /// where set b owns g K rows of E and V (each M K x P).                 2 (g K)^2 P a
+  /// set
+  virtual void inner_blocks(const RowSets& sets, index outputs, ConstMatrix E,
+                            ConstMatrix V, Matrix C) const = 0;
+  /// From C_b, the products (e_k (x) x_i)'H^-1(e_l (x) x_j) of a set's rows:
+  /// a_b = (I - W C)^-1 r, the coefficients of the Newton step, and move = C a, what it
+  /// does to the set's own linear predictors (both M x K); N_b = (I - W C)^-1 W (flat
+  /// as C; may be empty); and the norms above. `move` may be empty.  (g K)^3 a set
+  virtual RemovalTerms removal_terms(const RowWeights& W, ConstMatrix r,
+                                     const RowSets& sets, ConstMatrix C, Matrix a,
+                                     Matrix move, Matrix N) const = 0;
+  /// w and mean of the rows in the form of RemainderRows.             m K
+  virtual void remainder_terms(Family family, const RowWeights& W, ConstMatrix s,
+                               ConstMatrix eta, const std::int64_t* rows,
+                               MatrixView<float> weight,
+                               MatrixView<float> mean) const = 0;
+  /// G_b = sum_j rho_j(delta_b) (x) z_j over the first `count` rows j, without those
+  /// at own[..] (places in Z, laid out as sets.members; any other number means not
+  /// there). rho is what l' leaves of its linear term at the moved linear predictor,
+  /// or, with `third`, of its quadratic one. reach_b (m x 1) = largest move of a row
+  /// that is not own (softmax: spread of it). In float32, summed in float64. The rows
+  /// must not be softmax's when `third`.                            4 m count P flops
+  virtual void remainder_gradient(const RemainderRows& rows, index count, bool third,
+                                  const RowSets& sets, const std::int64_t* own,
+                                  ConstMatrix delta, Matrix G, Matrix reach) const = 0;
+  /// cubic[(k1 <= k2), k] = sum_j w_j skew_j z_jk1 z_jk2 z_jk in row k2 (k2 + 1) / 2 +
+  /// k1 (q (q + 1) / 2 x q): half the third derivative of the loss.  n q^3 / 3 flops
+  virtual void cubic_tensor(const RemainderRows& rows,
+                            MatrixView<float> cubic) const = 0;
+  /// G_b += cubic(delta_b, delta_b, .) - sum_m w_m skew_m (z_m . delta_b)^2 z_m over
+  /// the rows z_m (`Z`, M x q) of set b, their weight and mean in `own`. m q^3 flops
+  virtual void cubic_contract(MatrixView<const float> cubic, const RowSets& sets,
+                              const RemainderRows& own, ConstMatrix Z,
+                              ConstMatrix delta, Matrix G) const = 0;
+  /// The next iterate of the removal of each set, from the remainder's gradient G and V
+  /// = H^-1 G: next_b = sum_m V_m (a_m - c_m) - V_b, c = N_b (V_m . G_b), where m runs
+  /// over the g K rows of HX (M K x P) of set b. moved2_b = (delta_b - next_b) . (G_b -
+  /// previous_b) = |delta_b - next_b|_A^2 when delta came from `previous`. Then delta
+  /// becomes next, and previous becomes G.                           4 m g K P
+  virtual void chord_step(const RowSets& sets, index outputs, ConstMatrix HX,
+                          ConstMatrix a, ConstMatrix N, ConstMatrix G, ConstMatrix V,
+                          Matrix delta, Matrix previous, Matrix moved2) const = 0;
+  /// delta_b = sum_m a_m HX_m over the rows of set b: the Newton step. 2 m g K P
+  virtual void newton_deltas(const RowSets& sets, index outputs, ConstMatrix HX,
+                             ConstMatrix a, Matrix delta) const = 0;
+  /// out(m, k) = x_m . delta_b,k for the rows m of each set (M x K).    2 M P
+  virtual void own_moves(const Design<T>& X, const RowSets& sets, ConstMatrix delta,
+                         Matrix out) const = 0;
 
   // --- elementwise, on n x K ------------------------------------------------------
   /// eta_out = eta + step * direction (direction may be empty, eta_out may be eta),

@@ -74,11 +74,16 @@ public:
   [[nodiscard]] ConstMatrix residual() const { return state_.residual; }
   [[nodiscard]] ConstMatrix linear_predictor() const { return state_.eta; }
   [[nodiscard]] index bytes() const;
-
-private:
+  [[nodiscard]] bool hard_labels() const { return options_.hard_labels; }
+  [[nodiscard]] const Backend<T>& backend() const { return backend_; }
+  [[nodiscard]] const GlmState<T>& state() const { return state_; }
   [[nodiscard]] RowWeights row_weights() const {
     return state_.weights(problem_.family);
   }
+  /// c_ik = x_i' H_k^-1 x_i (n x K), or the blocks C_i (n x K^2) of coupled outputs.
+  [[nodiscard]] Array leverage_blocks() const;
+
+private:
   void test_gradients(const Design<T>& test, ConstMatrix y, Target target, Matrix eta,
                       Matrix a) const;
   void first_order(const Design<T>& test, ConstMatrix y, Target target,
@@ -86,7 +91,6 @@ private:
   void one_step(const Design<T>& test, ConstMatrix y, Target target,
                 ConstMatrix removal, MatrixView<T> out) const;
   [[nodiscard]] TopK top_of_batch(ConstMatrix gradients, index k) const;
-  [[nodiscard]] Array leverage_blocks() const;
   [[nodiscard]] Array removal_coefficients() const;
   [[nodiscard]] std::vector<double> scale() const;
   [[nodiscard]] const ScanBounds& training_bounds() const;

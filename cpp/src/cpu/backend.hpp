@@ -38,6 +38,8 @@ public:
   void change(const Design<T>& X, ConstMatrix a, ConstMatrix V, Family family,
               Target target, ConstMatrix y, ConstMatrix eta,
               MatrixView<T> out) const override;
+  void change_by(ConstMatrix deltas, ConstMatrix V, Family family, Target target,
+                 ConstMatrix y, ConstMatrix eta, MatrixView<T> out) const override;
   void quadratic_form(const Design<T>& X, const Factor& factor, ConstMatrix a,
                       Matrix out) const override;
   void leverage_blocks(const Design<T>& X, const Factor& factor, index outputs,
@@ -46,6 +48,40 @@ public:
                    Matrix out) const override;
   TopK top_k(const Design<T>& X, ConstMatrix a, ConstMatrix V, const ScanBounds& rows,
              const TestBounds& tests, index k) const override;
+
+  void whiten(const Design<T>& X, ConstMatrix R, const std::int64_t* rows,
+              Matrix out) const override;
+  void whiten(const Design<T>& X, ConstMatrix R, const std::int64_t* rows,
+              MatrixView<float> out) const override;
+  void gather_design(const Design<T>& X, const std::int64_t* rows,
+                     Matrix out) const override;
+  void gather_design(const Design<T>& X, const std::int64_t* rows,
+                     MatrixView<float> out) const override;
+  void unwhiten(ConstMatrix R, Matrix B) const override;
+  void gather(ConstMatrix from, const std::int64_t* rows, Matrix out) const override;
+  void scatter(ConstMatrix from, const std::int64_t* rows, Matrix out) const override;
+  void inner_blocks(const RowSets& sets, index outputs, ConstMatrix E, ConstMatrix V,
+                    Matrix C) const override;
+  RemovalTerms removal_terms(const RowWeights& W, ConstMatrix r, const RowSets& sets,
+                             ConstMatrix C, Matrix a, Matrix move,
+                             Matrix N) const override;
+  void remainder_terms(Family family, const RowWeights& W, ConstMatrix s,
+                       ConstMatrix eta, const std::int64_t* rows,
+                       MatrixView<float> weight, MatrixView<float> mean) const override;
+  void remainder_gradient(const RemainderRows& rows, index count, bool third,
+                          const RowSets& sets, const std::int64_t* own,
+                          ConstMatrix delta, Matrix G, Matrix reach) const override;
+  void cubic_tensor(const RemainderRows& rows, MatrixView<float> cubic) const override;
+  void cubic_contract(MatrixView<const float> cubic, const RowSets& sets,
+                      const RemainderRows& own, ConstMatrix Z, ConstMatrix delta,
+                      Matrix G) const override;
+  void chord_step(const RowSets& sets, index outputs, ConstMatrix HX, ConstMatrix a,
+                  ConstMatrix N, ConstMatrix G, ConstMatrix V, Matrix delta,
+                  Matrix previous, Matrix moved2) const override;
+  void newton_deltas(const RowSets& sets, index outputs, ConstMatrix HX, ConstMatrix a,
+                     Matrix delta) const override;
+  void own_moves(const Design<T>& X, const RowSets& sets, ConstMatrix delta,
+                 Matrix out) const override;
 
   GlmSummary glm_terms(Family family, ConstMatrix y, ConstMatrix s, ConstMatrix eta,
                        ConstMatrix direction, double step, Matrix eta_out, Matrix r,

@@ -4,6 +4,7 @@
 #include <limits>
 #include <stdexcept>
 #include <type_traits>
+#include <vector>
 
 #if defined(UPWEIGHT_SCIPY_OPENBLAS)
 #define UPW_BLAS(name) scipy_##name
@@ -36,6 +37,8 @@ using blas_int = int;
 extern "C" {
 UPW_DECLARE(double, d)
 UPW_DECLARE(float, s)
+void UPW_BLAS(dsyev_)(const char*, const char*, const blas_int*, double*,
+                      const blas_int*, double*, double*, const blas_int*, blas_int*);
 #if defined(UPWEIGHT_SCIPY_OPENBLAS)
 void scipy_openblas_set_num_threads(int);
 char* scipy_openblas_get_config(void);
@@ -195,5 +198,15 @@ void symm(MatrixView<const T> H, MatrixView<const T> B, MatrixView<T> C) {
   template void symm<T>(MatrixView<const T>, MatrixView<const T>, MatrixView<T>);
 UPW_INSTANTIATE(double)
 UPW_INSTANTIATE(float)
+
+double largest_eigenvalue(Matrix S) {
+  const blas_int n = narrow(S.rows), stride = narrow(S.stride), work_size = 34 * n;
+  std::vector<double> values(static_cast<std::size_t>(n));
+  std::vector<double> work(static_cast<std::size_t>(work_size));
+  blas_int info = 0;
+  UPW_BLAS(dsyev_)("N", "U", &n, S.data, &stride, values.data(), work.data(),
+                   &work_size, &info);
+  return info == 0 ? values.back() : std::numeric_limits<double>::infinity();
+}
 
 }  // namespace upweight::cpu::blas

@@ -49,4 +49,7 @@ void solve_panel(MatrixView<const T> R, MatrixView<T> B);
 template <class T>
 void symm(MatrixView<const T> H, MatrixView<const T> B, MatrixView<T> C);
 
+/// Of a symmetric S, which is overwritten; infinite when it cannot be found. n^3
+[[nodiscard]] double largest_eigenvalue(Matrix S);
+
 }  // namespace upweight::cpu::blas

@@ -4,6 +4,7 @@
 #include "cpu/blas.hpp"
 #include "cpu/pack.hpp"
 #include "formula.hpp"
+#include "simd/kernels.hpp"
 
 #include <algorithm>
 #include <stdexcept>
@@ -15,8 +16,8 @@ constexpr index test_rows = 512;
 
 /// out (test rows x training rows [first, first + count)) = V . (a_i (x) x_i), output
 /// by output, so that the packed tile has q columns whatever K is.
-template <class T>
-void score_tile(const Design<T>& X, ConstMatrix a, MatrixView<const T> V, index first,
+template <class D, class T>
+void score_tile(const Design<D>& X, ConstMatrix a, MatrixView<const T> V, index first,
                 index count, T* packed, MatrixView<T> out) {
   const index q = X.columns();
   for (index k = 0; k < a.cols; ++k) {
@@ -106,16 +107,30 @@ void CpuBackend<T>::score(const Design<T>& X, ConstMatrix a, ConstMatrix V,
   });
 }
 
-template <class T>
-void CpuBackend<T>::change(const Design<T>& X, ConstMatrix a, ConstMatrix V,
-                           Family family, Target target, ConstMatrix y, ConstMatrix eta,
-                           MatrixView<T> out) const {
+namespace {
+
+bool loss_change(Family family, index count, double y, double eta, const double* u,
+                 double* out) {
+  return kernels().loss_change(family, count, y, eta, u, out);
+}
+bool loss_change(Family family, index count, double y, double eta, const float* u,
+                 float* out) {
+  return kernels().loss_change_float(family, count, y, eta, u, out);
+}
+
+/// The word `change` on rows of type D, products and results of type T.
+template <class D, class T>
+void changes(const Threads& threads, const Design<D>& X, ConstMatrix a, ConstMatrix V,
+             Family family, Target target, ConstMatrix y, ConstMatrix eta,
+             MatrixView<T> out) {
   const index q = X.columns(), n = X.rows(), K = eta.cols, m = eta.rows;
   const index rows = std::max<index>(1, test_rows / K);
   const index tile = tile_rows(2 * q * index(sizeof(T)));
-  const Converted<T> left(threads_, V);
+  const Converted<T> left(threads, V);
   const index test_tiles = ceil_div(m, rows), tiles = ceil_div(n, tile);
-  threads_.run(test_tiles * tiles, [&](index task) {
+  const bool one_loss =
+      K == 1 && target == Target::loss && family != Family::multinomial;
+  threads.run(test_tiles * tiles, [&](index task) {
     const index t0 = (task % test_tiles) * m / test_tiles;
     const index t1 = (task % test_tiles + 1) * m / test_tiles;
     const index first = (task / test_tiles) * tile, count = std::min(tile, n - first);
@@ -123,14 +138,38 @@ void CpuBackend<T>::change(const Design<T>& X, ConstMatrix a, ConstMatrix V,
     Scratch<double> u(K);
     score_tile(X, a, left.view().block(t0 * K, (t1 - t0) * K), first, count,
                packed.get(), MatrixView<T>(moves.get(), (t1 - t0) * K, count));
-    for (index t = t0; t < t1; ++t)
+    for (index t = t0; t < t1; ++t) {
+      const T* move = moves.get() + (t - t0) * K * count;
+      if (one_loss &&
+          loss_change(family, count, y(t, 0), eta(t, 0), move, out.row(t) + first))
+        continue;
       for (index i = 0; i < count; ++i) {
         for (index k = 0; k < K; ++k)
-          u[k] = static_cast<double>(moves[((t - t0) * K + k) * count + i]);
+          u[k] = static_cast<double>(move[k * count + i]);
         out(t, first + i) = static_cast<T>(
             target_change(family, target, K, y.row(t), eta.row(t), u.get()));
       }
+    }
   });
+}
+
+}  // namespace
+
+template <class T>
+void CpuBackend<T>::change(const Design<T>& X, ConstMatrix a, ConstMatrix V,
+                           Family family, Target target, ConstMatrix y, ConstMatrix eta,
+                           MatrixView<T> out) const {
+  changes(threads_, X, a, V, family, target, y, eta, out);
+}
+
+template <class T>
+void CpuBackend<T>::change_by(ConstMatrix deltas, ConstMatrix V, Family family,
+                              Target target, ConstMatrix y, ConstMatrix eta,
+                              MatrixView<T> out) const {
+  const Array ones = zeros(deltas.rows, 1);
+  fill(ones, 1.0);
+  changes(threads_, Design<double>{deltas, false}, ones, V, family, target, y, eta,
+          out);
 }
 
 template class CpuBackend<double>;

@@ -2,6 +2,7 @@
 // Elementwise words on the outputs of rows: the family's terms, targets, removals.
 #include "cpu/backend.hpp"
 #include "cpu/pack.hpp"
+#include "cpu/small.hpp"
 #include "formula.hpp"
 #include "simd/kernels.hpp"
 
@@ -159,39 +160,6 @@ void CpuBackend<T>::target_gradient(Family family, Target target, ConstMatrix y,
   });
 }
 
-namespace {
-
-/// Solves M x = b (K x K) by elimination with partial pivoting, in place; false when
-/// singular to working precision.
-bool solve_small(index K, double* M, double* b) {
-  for (index c = 0; c < K; ++c) {
-    index pivot = c;
-    for (index i = c + 1; i < K; ++i)
-      if (std::fabs(M[i * K + c]) > std::fabs(M[pivot * K + c]))
-        pivot = i;
-    if (!(std::fabs(M[pivot * K + c]) > 1e-14))
-      return false;
-    if (pivot != c) {
-      std::swap_ranges(M + c * K, M + c * K + K, M + pivot * K);
-      std::swap(b[c], b[pivot]);
-    }
-    for (index i = c + 1; i < K; ++i) {
-      const double f = M[i * K + c] / M[c * K + c];
-      for (index j = c; j < K; ++j)
-        M[i * K + j] -= f * M[c * K + j];
-      b[i] -= f * b[c];
-    }
-  }
-  for (index c = K - 1; c >= 0; --c) {
-    for (index j = c + 1; j < K; ++j)
-      b[c] -= M[c * K + j] * b[j];
-    b[c] /= M[c * K + c];
-  }
-  return true;
-}
-
-}  // namespace
-
 template <class T>
 index CpuBackend<T>::removal_coefficients(const RowWeights& W, ConstMatrix C,
                                           ConstMatrix r, Matrix a) const {
@@ -222,7 +190,7 @@ index CpuBackend<T>::removal_coefficients(const RowWeights& W, ConstMatrix C,
           M[k * K + l] = (k == l ? 1.0 : 0.0) - wc;
         }
       std::copy_n(r.row(i), K, a.row(i));
-      if (!solve_small(K, M.get(), a.row(i)) && bad < 0)
+      if (!solve_small(K, M.get(), 1, a.row(i)) && bad < 0)
         bad = i;
     }
   });

@@ -56,6 +56,27 @@ struct Kernels {
   /// max |x|, NaN counted as infinite.
   double (*max_abs)(index count, const double* x);
   float (*max_abs_float)(index count, const float* x);
+
+  /// out[i] = l(y, eta + u_i) - l(y, eta) for one y and eta of a separable family;
+  /// false, and nothing done, when some |u_i| is over 1/2.
+  bool (*loss_change)(Family family, index count, double y, double eta, const double* u,
+                      double* out);
+  bool (*loss_change_float)(Family family, index count, double y, double eta,
+                            const float* u, float* out);
+
+  /// Pairs of columns: out[i][k2 (k2 + 1) / 2 + k1 - first (first + 1) / 2] = a_i x_ik1
+  /// x_ik2 for k1 <= k2, first <= k2 < last.
+  void (*pair_panel)(index rows, const float* X, index stride, const float* a,
+                     index first, index last, float* out, index out_stride);
+
+  /// u becomes w (l'(eta + u) - l'(eta) - l'' u) / l'' of a separable family, less
+  /// skew u^2 when `third`, at the means p; returns max |u|.
+  float (*remainder)(Family family, bool third, index count, const float* w,
+                     const float* p, float* u);
+  /// The same of the softmax, output k of row i at u[k * u_stride + i]; returns the
+  /// largest spread of u over the outputs of a row.
+  float (*softmax_remainder)(index count, index K, const float* s, const float* p,
+                             index p_stride, float* u, index u_stride);
 };
 
 /// The kernels of the widest instruction set this processor has.

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "upweight/leave_out.hpp"
+
+#include "formula.hpp"
+#include "refine.hpp"
+#include "refit.hpp"
+#include "upweight/error.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+namespace upweight {
+
+namespace {
+
+std::size_t at(std::int64_t i) {
+  return static_cast<std::size_t>(i);
+}
+
+std::vector<double> on_host(ConstMatrix matrix, const auto& backend) {
+  std::vector<double> values(at(matrix.rows * matrix.cols));
+  backend.download(matrix, values.data());
+  return values;
+}
+
+ConstMatrix column(ConstMatrix matrix, index k) {
+  return matrix.empty() ? matrix
+                        : ConstMatrix(matrix.data + k, matrix.rows, 1, matrix.stride);
+}
+
+/// max (H_jj)^(1/2) / R_jj, H_jj being the square of R's column j.
+double pivot_ratio(ConstMatrix R, const auto& backend) {
+  const std::vector<double> r = on_host(R, backend);
+  double worst = 1;
+  for (index j = 0; j < R.cols; ++j) {
+    double h = 0;
+    for (index i = 0; i <= j; ++i)
+      h += r[at(i * R.cols + j)] * r[at(i * R.cols + j)];
+    worst = std::max(worst, std::sqrt(h) / std::fabs(r[at(j * R.cols + j)]));
+  }
+  return worst;
+}
+
+/// Number of parts: outputs that do not share a row's loss are refined apart.
+index parts_of(const auto& problem) {
+  return coupling_of(problem.family) == Coupling::full ? 1 : problem.outputs;
+}
+
+template <class T>
+class LeavingOut {
+public:
+  LeavingOut(const Influence<T>& influence, RowSets sets,
+             const LeaveOutOptions& options)
+      : influence_(influence), backend_(influence.backend()),
+        problem_(influence.problem()), options_(options) {
+    if (!influence.state().hessian.direct())
+      throw std::invalid_argument(
+          "solver: leaving rows out needs solver='cholesky' with a float64 factor");
+    result_.sets = std::move(sets);
+  }
+
+  LeaveOut run() {
+    const RowSets& sets = result_.sets;
+    const index K = problem_.outputs, count = sets.count();
+    result_.move.assign(at(sets.total() * K), 0.0);
+    result_.bound.assign(at(count), 0.0);
+    result_.error.assign(at(count), 0.0);
+    result_.passes.assign(at(count), 0);
+    result_.route.assign(at(count), Route::one_step);
+    std::vector<bool> open(at(count), false);  // not certified to tol
+    std::vector<double> kept(at(count), 1.0);
+    double spread = 0;
+    for (index k = 0; k < parts_of(problem_); ++k) {
+      const Part<T> part = make_part(k);
+      spread = std::max(spread, part.largest_spread);
+      result_.gradient_norm = std::hypot(result_.gradient_norm, part.gradient_norm);
+      add_part(part, k, open, kept);
+    }
+    if (options_.refine)
+      refit_open(open, kept, spread);
+    return std::move(result_);
+  }
+
+private:
+  Part<T> make_part(index k) const {
+    const GlmState<T>& state = influence_.state();
+    const Factor factor = state.hessian.factor();
+    const bool coupled = coupling_of(problem_.family) == Coupling::full;
+    Part<T> part;
+    part.family = problem_.family;
+    part.outputs = coupled ? problem_.outputs : 1;
+    part.whitened = !coupled;
+    part.R = factor.block(k);
+    part.W = influence_.row_weights();
+    part.r = state.residual;
+    part.eta = state.eta;
+    part.s = problem_.weights;
+    if (!coupled) {
+      part.W.diagonal = column(part.W.diagonal, k);
+      part.r = column(part.r, k);
+      part.eta = column(part.eta, k);
+    }
+    part.M = formula::move_concordance(problem_.family);
+    part.pivot_ratio = pivot_ratio(part.R, backend_);
+    part.gradient_norm = gradient_norm(part, k);
+    const index n = problem_.design.rows(), K = part.outputs;
+    part.C = backend_.zeros(n, K * K);
+    backend_.leverage_blocks(problem_.design, Factor{part.R, 1}, K, part.C);
+    Problem<T> own = problem_;
+    own.outputs = K;
+    part.spread = move_spread(backend_, own, part.C);
+    part.largest_spread = *std::max_element(part.spread.begin(), part.spread.end());
+    return part;
+  }
+
+  /// |grad J(theta)|_{H^-1} of the part.
+  double gradient_norm(const Part<T>& part, index k) const {
+    const index q = problem_.design.columns(), K = part.outputs;
+    const Array g = backend_.zeros(K, q);
+    backend_.gradient(problem_.design, part.r, g);
+    std::vector<double> gradient = on_host(g, backend_);
+    const double* theta = influence_.theta().data() + (part.whitened ? k * q : 0);
+    for (std::size_t j = 0; j < gradient.size(); ++j)
+      gradient[j] += problem_.penalty[j % at(q)] * theta[j];
+    const Array solved = backend_.zeros(1, K * q);
+    backend_.upload(gradient.data(), solved);
+    backend_.solve(Factor{part.R, 1}, solved, false);
+    const std::vector<double> h = on_host(solved, backend_);
+    const double square =
+        std::inner_product(gradient.begin(), gradient.end(), h.begin(), 0.0);
+    return std::sqrt(std::max(square, 0.0));
+  }
+
+  /// Tier 0 of every set, then what of them needs more.
+  void add_part(const Part<T>& part, index k, std::vector<bool>& open,
+                std::vector<double>& kept) {
+    const RowSets& sets = result_.sets;
+    const index K = part.outputs, count = sets.count(), outputs = problem_.outputs;
+    const Array a = backend_.zeros(sets.total(), K),
+                move = backend_.zeros(sets.total(), K);
+    const RemovalTerms terms = newton_terms(part, a, move);
+    std::vector<SetState> states(at(count));
+    for (index b = 0; b < count; ++b) {
+      SetState& s = states[at(b)];
+      s.norm = terms.norm[at(b)];
+      s.kept = terms.kept[at(b)];
+      s.reach = terms.reach[at(b)];
+      bound_newton_step(part, s);
+    }
+    std::vector<double> moves = on_host(move, backend_);
+    LeaveOut::Part refined;
+    refined.place.assign(at(count), -1);
+    if (options_.refine)
+      refined.deltas = refine(backend_, problem_.design, part, sets, options_, states,
+                              refined.place);
+    overwrite_moves(refined, K, moves);
+    for (index b = 0; b < count; ++b) {
+      const SetState& s = states[at(b)];
+      const bool regular = s.kept > 0;
+      const double bound =
+          regular ? s.reach * s.error : std::numeric_limits<double>::infinity();
+      const double error = regular ? s.error / std::sqrt(s.kept) : bound;
+      if (std::isfinite(error))
+        result_.farthest =
+            std::max(result_.farthest, s.norm / std::sqrt(s.kept) + error);
+      result_.bound[at(b)] = std::max(result_.bound[at(b)], bound);
+      result_.error[at(b)] = std::max(result_.error[at(b)], error);
+      result_.passes[at(b)] = std::max(result_.passes[at(b)], s.passes);
+      result_.route[at(b)] = std::max(result_.route[at(b)], s.route);
+      kept[at(b)] = std::min(kept[at(b)], s.kept);
+      if (!(bound <= options_.tol))
+        open[at(b)] = true;
+    }
+    for (index m = 0; m < sets.total(); ++m)
+      for (index l = 0; l < K; ++l)
+        result_.move[at(m * outputs + (part.whitened ? k : l))] = moves[at(m * K + l)];
+    result_.parts.push_back(std::move(refined));
+  }
+
+  /// removal_terms of every set: single rows from the leverages that are there, larger
+  /// sets from their whitened rows, a batch at a time.
+  RemovalTerms newton_terms(const Part<T>& part, Matrix a, Matrix move) const {
+    const RowSets& sets = result_.sets;
+    const index K = part.outputs;
+    if (sets.total() == sets.count()) {
+      const Array C = backend_.zeros(sets.count(), K * K);
+      backend_.gather(part.C, sets.members.data(), C);
+      return backend_.removal_terms(part.W, part.r, sets, C, a, move, {});
+    }
+    RemovalTerms all;
+    constexpr index rows_at_once = 4096;
+    for (index first = 0; first < sets.count();) {
+      RowSets some;
+      index last = first, block = 0;
+      for (; last < sets.count() && (last == first || some.total() < rows_at_once);
+           ++last) {
+        const index size = sets.size(last);
+        some.add(sets.members.data() + sets.offsets[at(last)], size);
+        block += size * K * size * K;
+      }
+      Array E, V;
+      member_rows(backend_, problem_.design, part, some, E, V);
+      const Array C = backend_.zeros(1, block);
+      backend_.inner_blocks(some, K, E, part.whitened ? E : V, C);
+      const index begin = sets.offsets[at(first)], rows = some.total();
+      const RemovalTerms terms = backend_.removal_terms(
+          part.W, part.r, some, C, a.block(begin, rows), move.block(begin, rows), {});
+      all.norm.insert(all.norm.end(), terms.norm.begin(), terms.norm.end());
+      all.kept.insert(all.kept.end(), terms.kept.begin(), terms.kept.end());
+      all.reach.insert(all.reach.end(), terms.reach.begin(), terms.reach.end());
+      first = last;
+    }
+    return all;
+  }
+
+  /// The refined sets' own moves, x'delta.
+  void overwrite_moves(const LeaveOut::Part& refined, index K,
+                       std::vector<double>& moves) const {
+    RowSets some;
+    std::vector<index> begins;
+    for (index b = 0; b < result_.sets.count(); ++b)
+      if (refined.place[at(b)] >= 0) {  // in the order of their places
+        const index begin = result_.sets.offsets[at(b)];
+        some.add(result_.sets.members.data() + begin, result_.sets.size(b));
+        begins.push_back(begin);
+      }
+    if (begins.empty())
+      return;
+    const Array out = backend_.zeros(some.total(), K);
+    backend_.own_moves(problem_.design, some, refined.deltas, out);
+    const std::vector<double> own = on_host(out, backend_);
+    for (index b = 0; b < some.count(); ++b)
+      std::copy(own.begin() + some.offsets[at(b)] * K,
+                own.begin() + some.offsets[at(b) + 1] * K,
+                moves.begin() + begins[at(b)] * K);
+  }
+
+  /// Newton's method for what nothing cheaper certified.
+  void refit_open(const std::vector<bool>& open, const std::vector<double>& kept,
+                  double spread) {
+    const RowSets& sets = result_.sets;
+    const index K = problem_.outputs, P = problem_.parameters();
+    std::vector<index> numbers;
+    for (index b = 0; b < sets.count(); ++b)
+      if (open[at(b)])
+        numbers.push_back(b);
+    if (numbers.empty())
+      return;
+    std::vector<double> deltas;
+    std::vector<index> found;
+    for (const index b : numbers) {
+      const index begin = sets.offsets[at(b)];
+      const Refit fit = refit(influence_, sets.members.data() + begin, sets.size(b),
+                              spread, kept[at(b)]);
+      const bool better = fit.found && !(fit.bound > result_.bound[at(b)]);
+      if (!fit.found) {
+        result_.route[at(b)] = Route::no_optimum;
+        result_.bound[at(b)] = result_.error[at(b)] =
+            std::numeric_limits<double>::infinity();
+        std::fill_n(result_.move.begin() + begin * K, sets.size(b) * K,
+                    std::numeric_limits<double>::quiet_NaN());
+        continue;
+      }
+      if (!better)
+        continue;
+      result_.route[at(b)] = Route::refit;
+      result_.bound[at(b)] = fit.bound;
+      result_.error[at(b)] = fit.error;
+      result_.farthest = std::max(result_.farthest, fit.distance + fit.error);
+      std::copy(fit.move.begin(), fit.move.end(), result_.move.begin() + begin * K);
+      deltas.insert(deltas.end(), fit.delta.begin(), fit.delta.end());
+      found.push_back(b);
+    }
+    store(deltas, found, P);
+  }
+
+  /// Puts refitted changes (found x P) into the parts' deltas.
+  void store(const std::vector<double>& deltas, const std::vector<index>& found,
+             index P) {
+    if (found.empty())
+      return;
+    const auto count = static_cast<index>(found.size());
+    const index parts = parts_of(problem_), width = P / parts;
+    const Array all = backend_.zeros(count, P);
+    backend_.upload(deltas.data(), all);
+    for (index k = 0; k < parts; ++k) {
+      LeaveOut::Part& part = result_.parts[at(k)];
+      const index held = part.deltas.rows();
+      std::vector<std::int64_t> to;
+      index next = held;
+      for (const index b : found) {
+        std::int64_t& place = part.place[at(b)];
+        if (place < 0)
+          place = next++;
+        to.push_back(place);
+      }
+      Array grown = backend_.zeros(next, width);
+      if (held > 0)
+        backend_.copy(part.deltas, grown.view().block(0, held));
+      backend_.scatter(ConstMatrix(all.view().data + k * width, count, width, P),
+                       to.data(), grown);
+      part.deltas = std::move(grown);
+    }
+  }
+
+  const Influence<T>& influence_;
+  const Backend<T>& backend_;
+  const Problem<T>& problem_;
+  LeaveOutOptions options_;
+  LeaveOut result_;
+};
+
+}  // namespace
+
+template <class T>
+LeaveOut leave_out(const Influence<T>& influence, RowSets sets,
+                   const LeaveOutOptions& options) {
+  return LeavingOut<T>(influence, std::move(sets), options).run();
+}
+
+template <class T>
+void leave_out_deltas(const Influence<T>& influence, const LeaveOut& left, index first,
+                      Matrix out) {
+  const Backend<T>& backend = influence.backend();
+  const Problem<T>& problem = influence.problem();
+  const Factor factor = influence.state().hessian.factor();
+  const bool coupled = coupling_of(problem.family) == Coupling::full;
+  const auto parts = static_cast<index>(left.parts.size());
+  const index K = coupled ? problem.outputs : 1, width = out.cols / parts;
+  for (index k = 0; k < parts; ++k) {
+    const LeaveOut::Part& held = left.parts[at(k)];
+    const Matrix to(out.data + k * width, out.rows, width, out.stride);
+    Part<T> part;
+    part.outputs = K;
+    part.whitened = !coupled;
+    part.R = factor.block(k);
+    part.W = influence.row_weights();
+    part.r = influence.residual();
+    if (!coupled) {
+      part.W.diagonal = column(part.W.diagonal, k);
+      part.r = column(part.r, k);
+    }
+    RowSets steps;
+    std::vector<std::int64_t> steps_to, held_from, held_to;
+    index block = 0;
+    for (index b = 0; b < out.rows; ++b) {
+      const std::int64_t place = held.place[at(first + b)];
+      if (place >= 0) {
+        held_from.push_back(place);
+        held_to.push_back(b);
+        continue;
+      }
+      const index size = left.sets.size(first + b);
+      steps.add(left.sets.members.data() + left.sets.offsets[at(first + b)], size);
+      steps_to.push_back(b);
+      block += size * K * size * K;
+    }
+    if (!held_to.empty()) {
+      const Array some = backend.zeros(static_cast<index>(held_to.size()), width);
+      backend.gather(held.deltas, held_from.data(), some);
+      backend.scatter(some, held_to.data(), to);
+    }
+    if (steps_to.empty())
+      continue;
+    Array E, V;
+    member_rows(backend, problem.design, part, steps, E, V);
+    const Array C = backend.zeros(1, block), a = backend.zeros(steps.total(), K);
+    const Array some = backend.zeros(steps.count(), width);
+    backend.inner_blocks(steps, K, E, part.whitened ? E : V, C);
+    (void)backend.removal_terms(part.W, part.r, steps, C, a, {}, {});
+    backend.newton_deltas(steps, K, part.whitened ? E : V, a, some);
+    if (part.whitened)
+      backend.unwhiten(part.R, some);
+    backend.scatter(some, steps_to.data(), to);
+  }
+}
+
+template LeaveOut leave_out(const Influence<double>&, RowSets, const LeaveOutOptions&);
+template LeaveOut leave_out(const Influence<float>&, RowSets, const LeaveOutOptions&);
+template void leave_out_deltas(const Influence<double>&, const LeaveOut&, index,
+                               Matrix);
+template void leave_out_deltas(const Influence<float>&, const LeaveOut&, index, Matrix);
+
+}  // namespace upweight

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "formula.hpp"
+#include "refit.hpp"
+#include "upweight/leave_out.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace upweight {
+
+namespace {
+
+constexpr index sets_at_once = 4096;
+constexpr index batch_bytes = index(128) << 20;
+
+std::size_t at(index i) {
+  return static_cast<std::size_t>(i);
+}
+
+/// Rows t K + k: e_k (x) x_t, with which a row of deltas gives the move of output k.
+template <class T>
+Array unit_rows(const Backend<T>& backend, const Design<T>& test, index K) {
+  const index m = test.rows(), P = K * test.columns();
+  Array V = backend.zeros(m * K, P);
+  const Array unit = backend.zeros(m, K);
+  std::vector<double> ones(at(m * K));
+  for (index k = 0; k < K; ++k) {
+    for (index t = 0; t < m; ++t)
+      for (index l = 0; l < K; ++l)
+        ones[at(t * K + l)] = l == k ? 1.0 : 0.0;
+    backend.upload(ones.data(), unit);
+    backend.gradient_rows(test, unit, Matrix(V.view().row(k), m, P, K * P));
+  }
+  return V;
+}
+
+/// The largest slope of a target over linear predictors within `reach` of eta; for a
+/// softmax, per unit of the spread of the move.
+double slope(Family family, Target target, double y, double eta, double reach) {
+  if (target == Target::margin)
+    return 1;
+  if (target == Target::probability)
+    return 0.25;
+  if (family == Family::multinomial)
+    return 1;
+  return formula::with_separable(family, [&](auto f) {  // slopes rise with eta
+    return std::max(std::fabs(f.terms(y, eta - reach).residual),
+                    std::fabs(f.terms(y, eta + reach).residual));
+  });
+}
+
+}  // namespace
+
+template <class T>
+void leave_out_scores(const Influence<T>& influence, const LeaveOut& left,
+                      const Design<T>& test, ConstMatrix y, Target target,
+                      MatrixView<T> out, std::vector<double>& test_bound) {
+  const Backend<T>& backend = influence.backend();
+  const Problem<T>& problem = influence.problem();
+  const index K = problem.outputs, P = problem.parameters();
+  const bool softmax = problem.family == Family::multinomial;
+  const Array theta = backend.zeros(K, problem.design.columns());
+  backend.upload(influence.theta().data(), theta);
+  test_bound.assign(at(test.rows()), 0.0);
+  const index row_bytes = K * P * index(sizeof(double));
+  const index batch = std::clamp<index>(batch_bytes / row_bytes, 64, 8192);
+  for (index t0 = 0; t0 < test.rows(); t0 += batch) {
+    const index m = std::min(batch, test.rows() - t0);
+    const Design<T> rows = test.block(t0, m);
+    const ConstMatrix labels = y.block(t0, m);
+    const Array eta = backend.zeros(m, K), V = unit_rows(backend, rows, K);
+    backend.linear_predictor(rows, theta, eta);
+    for (index first = 0; first < left.sets.count(); first += sets_at_once) {
+      const index count = std::min(sets_at_once, left.sets.count() - first);
+      const Array deltas = backend.zeros(count, P);
+      leave_out_deltas(influence, left, first, deltas);
+      backend.change_by(deltas, V, problem.family, target, labels, eta,
+                        MatrixView<T>(out.row(t0) + first, m, count, out.stride));
+    }
+
+    const Array C = backend.zeros(m, softmax ? K * K : K);
+    backend.leverage_blocks(rows, influence.state().hessian.factor(), K, C);
+    std::vector<double> c(at(m * C.cols())), predictor(at(m * K)),
+        label(at(m * y.cols));
+    backend.download(C, c.data());
+    backend.download(eta, predictor.data());
+    backend.download(labels, label.data());
+    Problem<T> unweighted = problem;
+    unweighted.design = rows;
+    unweighted.weights = {};
+    const std::vector<double> spread = move_spread(backend, unweighted, C);
+    for (index t = 0; t < m; ++t) {
+      double& bound = test_bound[at(t0 + t)];
+      if (softmax) {
+        double own = 0;  // a margin's move has no other output to be told from
+        for (index k = 0; k < K; ++k)
+          own = std::max(own, c[at(t * K * K + k * K + k)]);
+        bound = slope(problem.family, target, 0, 0, 0) *
+                std::sqrt(target == Target::margin ? own : spread[at(t)]);
+        continue;
+      }
+      for (index k = 0; k < K; ++k) {
+        const double root = std::sqrt(c[at(t * K + k)]);
+        bound += root * slope(problem.family, target, label[at(t * y.cols + k)],
+                              predictor[at(t * K + k)], root * left.farthest);
+      }
+    }
+  }
+}
+
+template void leave_out_scores(const Influence<double>&, const LeaveOut&,
+                               const Design<double>&, ConstMatrix, Target, Matrix,
+                               std::vector<double>&);
+template void leave_out_scores(const Influence<float>&, const LeaveOut&,
+                               const Design<float>&, ConstMatrix, Target,
+                               MatrixView<float>, std::vector<double>&);
+
+}  // namespace upweight

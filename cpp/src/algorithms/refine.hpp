@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Work in the remainder: without a set b of rows J_b is stationary where
+//   delta = delta_1 - A^-1 X' rho(X delta),
+// delta_1 the Newton step and rho what the other rows' gradients leave of their linear
+// model. A pass evaluates the right-hand side. Only rows with a large x'H^-1 x can
+// contribute much: those under a cut are left out, at a bounded cost; with the cubic
+// term taken for all rows at once, by its tensor, far fewer are needed.
+#pragma once
+
+#include "upweight/leave_out.hpp"
+
+#include <cstdint>
+#include <vector>
+
+namespace upweight {
+
+/// One output of a fitted problem, in whitened coordinates z = R^-T x where H = I; or
+/// all the outputs of a softmax, in the parameters' own.
+template <class T>
+struct Part {
+  Family family = Family::gaussian;
+  index outputs = 1;     // K
+  bool whitened = true;  // then K = 1
+  RowWeights W;
+  ConstMatrix r, eta, s, R;
+  double M = 0;                // |l'''| <= M l''
+  Array C;                     // (e_k (x) x_i)'H^-1(e_l (x) x_i): n x K^2
+  std::vector<double> spread;  // n: what of C bounds a row's move; 0 for weight 0
+  double largest_spread = 0;
+  double pivot_ratio = 1;    // max (H_jj)^(1/2) / R_jj: how ill conditioned H is
+  double gradient_norm = 0;  // |grad J(theta)|_{H^-1}
+};
+
+/// What is known of the optimum without one set of rows.
+struct SetState {
+  double norm = 0;   // |delta|_A, at most
+  double kept = 1;   // A >= kept H
+  double reach = 0;  // largest (x'A^-1 x)^(1/2) over its rows
+  double error = 0;  // |theta_b - (theta + delta)|_A, at most
+  double moved = 0;  // |.|_A of the last pass's change of delta
+  std::int32_t passes = 0;
+  Route route = Route::one_step;
+
+  [[nodiscard]] bool within(double tol) const { return reach * error <= tol; }
+};
+
+/// Certificate of the Newton step itself, from leverages alone.
+template <class T>
+void bound_newton_step(const Part<T>& part, SetState& state);
+
+/// E (rows e_k (x) x_m of the sets' members) and V = H^-1 E; whitened, both are z_m,
+/// and V is left empty.
+template <class T>
+void member_rows(const Backend<T>& backend, const Design<T>& design,
+                 const Part<T>& part, const RowSets& sets, Array& E, Array& V);
+
+/// Refines the sets that are not within tol. `place` gets each refined set's row of the
+/// deltas returned, which are in the parameters' own coordinates.
+template <class T>
+[[nodiscard]] Array
+refine(const Backend<T>& backend, const Design<T>& design, const Part<T>& part,
+       const RowSets& sets, const LeaveOutOptions& options,
+       std::vector<SetState>& states, std::vector<std::int64_t>& place);
+
+}  // namespace upweight

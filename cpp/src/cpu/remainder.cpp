@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Gradients of what the losses leave of their quadratic (or cubic) models, for many
+// moved parameters at once: margin, remainder and gradient of a tile of rows while it
+// is in cache, so that no (removals x rows) matrix is ever held.
+#include "cpu/backend.hpp"
+#include "cpu/blas.hpp"
+#include "cpu/pack.hpp"
+#include "formula.hpp"
+#include "simd/kernels.hpp"
+
+#include <algorithm>
+
+namespace upweight::cpu {
+
+template <class T>
+void CpuBackend<T>::remainder_terms(Family family, const RowWeights& W, ConstMatrix s,
+                                    ConstMatrix eta, const std::int64_t* rows,
+                                    MatrixView<float> weight,
+                                    MatrixView<float> mean) const {
+  const index K = mean.rows;
+  threads_.ranges(weight.cols, 4096, [&](index first, index last) {
+    Scratch<double> p(K);
+    for (index c = first; c < last; ++c) {
+      const auto i = static_cast<index>(rows[c]);
+      if (family == Family::multinomial) {
+        formula::Multinomial::softmax(eta.row(i), K, p.get());
+        weight(0, c) = static_cast<float>(s.empty() ? 1.0 : s(i, 0));
+        for (index k = 0; k < K; ++k)
+          mean(k, c) = static_cast<float>(p[k]);
+        continue;
+      }
+      weight(0, c) = static_cast<float>(W.diagonal(i, 0));
+      mean(0, c) = static_cast<float>(
+          formula::with_separable(family, [&](auto f) { return f.mean(eta(i, 0)); }));
+    }
+  });
+}
+
+template <class T>
+void CpuBackend<T>::remainder_gradient(const RemainderRows& rows, index count,
+                                       bool third, const RowSets& sets,
+                                       const std::int64_t* own, ConstMatrix delta,
+                                       Matrix G, Matrix reach) const {
+  constexpr index tile = 512;
+  const index q = rows.Z.cols, K = rows.outputs, P = K * q, batch = delta.rows;
+  // every task reads all rows: not too few removals each, yet work for eight threads
+  const index per_task =
+      std::clamp<index>(ceil_div(batch, 8), 8, 256 / std::min<index>(K, 8));
+  threads_.ranges(batch, per_task, [&](index begin, index end) {
+    const index size = end - begin;
+    Scratch<float> moved(size * P), u(K * size * tile), sum(size * q);
+    for (index b = 0; b < size; ++b) {
+      for (index j = 0; j < P; ++j)
+        moved[b * P + j] = static_cast<float>(delta(begin + b, j));
+      std::fill_n(G.row(begin + b), P, 0.0);
+      reach(begin + b, 0) = 0;
+    }
+    for (index first = 0; first < count; first += tile) {
+      Threads::pause_point();
+      const index len = std::min(tile, count - first);
+      const MatrixView<const float> Z = rows.Z.block(first, len);
+      const auto output = [&](index k) {
+        return MatrixView<float>(u.get() + k * size * tile, size, len, tile);
+      };
+      for (index k = 0; k < K; ++k)
+        blas::gemm<float>(1, MatrixView<const float>(moved.get() + k * q, size, q, P),
+                          Z, true, 0, output(k));
+      for (index b = 0; b < size; ++b) {
+        const auto set = static_cast<std::size_t>(begin + b);
+        for (index m = sets.offsets[set]; m < sets.offsets[set + 1]; ++m)
+          if (own[m] >= first && own[m] < first + len)
+            for (index k = 0; k < K; ++k)
+              output(k)(b, static_cast<index>(own[m]) - first) = 0;
+        float* at = u.get() + b * tile;
+        const float farthest =
+            rows.family == Family::multinomial
+                ? kernels().softmax_remainder(len, K, rows.weight.data + first,
+                                              rows.mean.data + first, rows.mean.stride,
+                                              at, size * tile)
+                : kernels().remainder(rows.family, third, len, rows.weight.data + first,
+                                      rows.mean.data + first, at);
+        reach(begin + b, 0) =
+            std::max(reach(begin + b, 0), static_cast<double>(farthest));
+      }
+      for (index k = 0; k < K; ++k) {
+        blas::gemm<float>(1, output(k), Z, false, 0,
+                          MatrixView<float>(sum.get(), size, q));
+        for (index b = 0; b < size; ++b)
+          for (index j = 0; j < q; ++j)
+            G(begin + b, k * q + j) += static_cast<double>(sum[b * q + j]);
+      }
+    }
+  });
+}
+
+template class CpuBackend<double>;
+template class CpuBackend<float>;
+
+}  // namespace upweight::cpu
