@@ -118,6 +118,8 @@ GlmSums separable_terms(index count, const double* y, const double* s,
     eta_out[i] = e;
     // a row of weight 0 counts for nothing, even where its loss is infinite
     const bool counts = scale > 0;
+    residual[i] = counts ? scale * t.residual : 0.0;
+    weight[i] = counts ? scale * t.weight : 0.0;
     loss[lane] += counts ? scale * t.loss : 0.0;
     const double size = counts ? std::fabs(t.residual) : 0.0;
     worst[lane] = size > worst[lane] ? size : worst[lane];
