@@ -57,7 +57,7 @@ UPW_HD double fast_exp(double x) {
 /// with e above 0.4142 halved about sqrt 2 first, so that t^2 < 0.0295 and ten terms
 /// do.
 UPW_HD double log1p_unit(double e) {
-  const bool large = e > 0.41421356237309503;
+  const bool large = e > 0.5;
   // (1 + e) / 2 = 1 + (e - 1) / 2 for the large ones
   const double u = large ? 0.5 * (e - 1.0) : e;
   const double t = u / (2.0 + u), t2 = t * t;
