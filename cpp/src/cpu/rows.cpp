@@ -81,7 +81,7 @@ void CpuBackend<T>::linear_predictor(const Design<T>& X, ConstMatrix theta,
           return kernels().row_dots_float;
       }();
       dots(end - begin, X.features.cols, X.intercept, X.features.row(begin),
-           X.features.stride, theta.data, K, eta.row(begin));
+           X.features.stride, theta.data, K, theta.stride, eta.row(begin), eta.stride);
       return;
     }
     Scratch<double> packed(tile * q);

@@ -34,12 +34,21 @@ struct Partial {
   std::vector<double> worst;
 };
 
+/// Whether entry (i, 0) is data[i] for every matrix of a single output.
+bool single_columns(const Arguments& v) {
+  const auto whole = [](ConstMatrix x) {
+    return x.empty() || (x.cols == 1 && x.stride == 1);
+  };
+  return v.eta.cols == 1 && whole(v.y) && whole(v.s) && whole(v.eta) &&
+         whole(v.direction) && whole(v.eta_out) && whole(v.r) && whole(v.diagonal);
+}
+
 Partial separable_run(const Arguments& v, index first, index last) {
   const index K = v.eta.cols, count = last - first;
   const Kernels& kernel = kernels();
-  const double* s = v.s.empty() ? nullptr : v.s.row(first);
   Partial sums;
-  if (K == 1) {
+  if (single_columns(v)) {
+    const double* s = v.s.empty() ? nullptr : v.s.row(first);
     const GlmSums part =
         kernel.glm_terms(v.family, count, v.y.row(first), s, v.eta.row(first),
                          v.direction.empty() ? nullptr : v.direction.row(first), v.step,
@@ -47,9 +56,12 @@ Partial separable_run(const Arguments& v, index first, index last) {
     return {part.loss, {part.worst_residual}};
   }
   // one output at a time through contiguous columns
-  Scratch<double> columns(6 * count);
+  Scratch<double> columns(7 * count);
   double *y = columns.get(), *eta = y + count, *direction = eta + count,
-         *eta_out = direction + count, *r = eta_out + count, *w = r + count;
+         *eta_out = direction + count, *r = eta_out + count, *w = r + count,
+         *s = w + count;
+  for (index i = 0; i < count; ++i)
+    s[i] = v.s.empty() ? 1.0 : v.s(first + i, 0);
   for (index k = 0; k < K; ++k) {
     for (index i = 0; i < count; ++i) {
       y[i] = v.y(first + i, k);

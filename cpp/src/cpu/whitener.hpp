@@ -5,7 +5,6 @@
 #include "cpu/pack.hpp"
 
 #include <algorithm>
-#include <optional>
 
 namespace upweight::cpu {
 
@@ -14,11 +13,12 @@ namespace upweight::cpu {
 /// is 2.5 times as fast here, and as accurate as far as |R^-1| |R| allows.
 class Whitener {
 public:
-  Whitener(ConstMatrix R, index rows) : R_(R) {
-    const index q = R.cols;
-    if (q > 1024 || rows < 2 * q)
+  Whitener(ConstMatrix R, index rows)
+      : R_(R), invert_(R.cols <= 1024 && rows >= 2 * R.cols),
+        inverse_(invert_ ? R.cols * R.cols : 0) {
+    if (!invert_)
       return;
-    inverse_.emplace(q * q);
+    const index q = R.cols;
     const Matrix to = inverse();
     std::fill_n(to.data, q * q, 0.0);
     for (index j = 0; j < q; ++j)
@@ -26,17 +26,18 @@ public:
     blas::solve_rows<double>(R, true, to);  // row i: R^-T e_i, the row i of R^-1
   }
   void operator()(Matrix rows) const {
-    if (inverse_)
+    if (invert_)
       blas::multiply_rows<double>(inverse(), rows);
     else
       blas::solve_rows<double>(R_, true, rows);
   }
 
 private:
-  [[nodiscard]] Matrix inverse() const { return {inverse_->get(), R_.cols, R_.cols}; }
+  [[nodiscard]] Matrix inverse() const { return {inverse_.get(), R_.cols, R_.cols}; }
 
   ConstMatrix R_;
-  std::optional<Scratch<double>> inverse_;
+  bool invert_;
+  Scratch<double> inverse_;
 };
 
 }  // namespace upweight::cpu

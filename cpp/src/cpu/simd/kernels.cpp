@@ -81,13 +81,13 @@ void scale_panel(index rows, const double* A, const double* w, double* out) {
 
 template <class T>
 void row_dots(index rows, index p, bool intercept, const T* X, index stride,
-              const double* theta, index outputs, double* out) {
+              const double* theta, index outputs, index theta_stride, double* out,
+              index out_stride) {
   constexpr int width = 2 * wide_width;
-  const index q = p + (intercept ? 1 : 0);
   for (index i = 0; i < rows; ++i) {
     const T* x = X + i * stride;
     for (index k = 0; k < outputs; ++k) {
-      const double* t = theta + k * q;
+      const double* t = theta + k * theta_stride;
       double lane[width] = {};
       index j = 0;
       for (; j + width <= p; j += width)
@@ -99,7 +99,7 @@ void row_dots(index rows, index p, bool intercept, const T* X, index stride,
       for (int half = width / 2; half > 0; half /= 2)
         for (int l = 0; l < half; ++l)
           lane[l] += lane[l + half];
-      out[i * outputs + k] = sum + lane[0];
+      out[i * out_stride + k] = sum + lane[0];
     }
   }
 }
@@ -116,10 +116,10 @@ GlmSums separable_terms(index count, const double* y, const double* s,
     const double scale = s ? s[i] : 1.0;
     const formula::Terms t = F::terms(y[i], e);
     eta_out[i] = e;
-    residual[i] = scale * t.residual;
-    weight[i] = scale * t.weight;
     // a row of weight 0 counts for nothing, even where its loss is infinite
     const bool counts = scale > 0;
+    residual[i] = counts ? scale * t.residual : 0.0;
+    weight[i] = counts ? scale * t.weight : 0.0;
     loss[lane] += counts ? scale * t.loss : 0.0;
     const double size = counts ? std::fabs(t.residual) : 0.0;
     worst[lane] = size > worst[lane] ? size : worst[lane];

@@ -35,12 +35,15 @@ struct Kernels {
   /// j].
   void (*scale_panel)(index rows, const double* A, const double* w, double* out);
 
-  /// out[i * outputs + k] = x_i . theta_k (+ its last entry when `intercept`), theta
-  /// with `outputs` rows of p (+ 1). 2 rows p outputs flops, X read once.
+  /// out[i * out_stride + k] = x_i . theta_k (+ its last entry when `intercept`), theta
+  /// with `outputs` rows of p (+ 1), theta_stride apart. 2 rows p outputs flops, X read
+  /// once.
   void (*row_dots)(index rows, index p, bool intercept, const double* X, index stride,
-                   const double* theta, index outputs, double* out);
+                   const double* theta, index outputs, index theta_stride, double* out,
+                   index out_stride);
   void (*row_dots_float)(index rows, index p, bool intercept, const float* X,
-                         index stride, const double* theta, index outputs, double* out);
+                         index stride, const double* theta, index outputs,
+                         index theta_stride, double* out, index out_stride);
 
   /// Terms of `count` entries of a separable family: eta += step * direction first.
   /// y, s, eta, direction, outputs are contiguous; s may be null (ones), direction too.

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "naive.hpp"
+#include "upweight/cg.hpp"
+#include "upweight/error.hpp"
+#include "upweight/hessian.hpp"
+
+#include <doctest/doctest.h>
+
+namespace upweight::test {
+
+namespace {
+
+/// A problem with weights at some point, for solves with its Hessian.
+template <class T>
+struct WeightedProblem {
+  WeightedProblem(Family family, index n, index q, index K)
+      : X(n, q, true), W(family == Family::multinomial ? RandomWeights::softmax
+                                                       : RandomWeights::separable,
+                         n, K),
+        y(n, K), r(n, K) {
+    for (index i = 0; i < n && family == Family::gaussian; ++i)
+      for (index k = 1; k < K; ++k)  // its outputs share their weights
+        W.diagonal(i, k) = W.diagonal(i, 0);
+    problem = {X.view(), family, K, y, {}, random_penalty(q)};
+  }
+  [[nodiscard]] Values solve(Solver solver, Values B, int threads = 2) const {
+    const auto cpu = cpu_backend<T>(threads);
+    Hessian<T> hessian(solver, {});
+    hessian.assemble(*cpu, problem, W.view(), r);
+    hessian.solve(*cpu, problem, W.view(), B);
+    return B;
+  }
+
+  RandomDesign<T> X;
+  RandomWeights W;
+  Values y, r;
+  Problem<T> problem;
+};
+
+}  // namespace
+
+TEST_CASE("the vector steps are what one computes by hand") {
+  const auto cpu = cpu_backend<double>(1);
+  const Values R(2, 2, {1, 2, 3, 4}), Z(2, 2, {1, 1, 0, -1});
+  Values rho(2, 1), norm2(2, 1), out(2, 2);
+  cpu->cg_dots(R, Z, rho, norm2);
+  CHECK(rho.same_bits(Values(2, 1, {3, -4})));
+  CHECK(norm2.same_bits(Values(2, 1, {5, 25})));
+  cpu->divide_rows(R, Values(1, 2, {2, 4}), out);
+  CHECK(out.same_bits(Values(2, 2, {0.5, 0.5, 1.5, 1})));
+
+  // the first row has no direction before it
+  Values P(2, 2, {7, 7, 1, 2});
+  cpu->cg_direction(Z, Values(2, 1, {5, 6}), Values(2, 1, {0, 2}), P);
+  CHECK(P.same_bits(Values(2, 2, {1, 1, 3, 5})));
+
+  // p.q = 2, rho = 6: a = 3; the second row is finished
+  Values X(2, 2, {0, 1, 8, 9}), left(2, 2, {1, 1, 0, 0});
+  cpu->cg_advance(Values(2, 2, {1, 1, 0, 0}), Values(2, 2, {2, 0, 0, 0}),
+                  Values(2, 1, {6, 0}), X, left);
+  CHECK(X.same_bits(Values(2, 2, {3, 4, 8, 9})));
+  CHECK(left.same_bits(Values(2, 2, {-5, 1, 0, 0})));
+}
+
+TEST_CASE("the vector steps do the same to strided rows of any number") {
+  for (const index m : {1, 4, 5, 9})
+    for (const index P : {1, 7, 257}) {
+      const auto cpu = cpu_backend<double>(3);
+      const Values Z = random_grid(m, P, 1, 1), Q = random_grid(m, P, 2, 2);
+      Values rho(m, 1), old(m, 1), norm2(m, 1, 1);
+      Values D = random_grid(m, P, 3, 3), X = random_grid(m, P, 4, 1),
+             R = random_grid(m, P, 5, 2);
+      Values direction(m, P), moved(m, P), left(m, P);
+      for (index b = 0; b < m; ++b) {
+        rho(b, 0) = 1 + double(b);
+        old(b, 0) = double(b % 3);
+        double pq = 0;
+        for (index j = 0; j < P; ++j) {
+          const double beta = old(b, 0) > 0 ? rho(b, 0) / old(b, 0) : 0.0;
+          direction(b, j) = Z(b, j) + beta * D(b, j);
+          pq += direction(b, j) * Q(b, j);
+        }
+        const double a = pq > 0 ? rho(b, 0) / pq : 0.0;
+        for (index j = 0; j < P; ++j) {
+          moved(b, j) = X(b, j) + a * direction(b, j);
+          left(b, j) = R(b, j) - a * Q(b, j);
+        }
+      }
+      cpu->cg_direction(Z, rho, old, D);
+      cpu->cg_advance(D, Q, rho, X, R);
+      CHECK(relative_error(D, direction) < 1e-14);
+      CHECK(relative_error(X, moved) < 1e-13);
+      CHECK(relative_error(R, left) < 1e-13);
+      CHECK((D.gaps_untouched() && X.gaps_untouched() && R.gaps_untouched()));
+    }
+}
+
+TEST_CASE("conjugate gradients solve a diagonal system in as many steps as it has "
+          "eigenvalues") {
+  const auto cpu = cpu_backend<double>(1);
+  const Values d(1, 5, {1, 2, 4, 2, 1});
+  const auto apply = [&](ConstMatrix in, Matrix out) {
+    for (index b = 0; b < in.rows; ++b)
+      for (index j = 0; j < 5; ++j)
+        out(b, j) = d(0, j) * in(b, j);
+  };
+  const auto identity = [&](ConstMatrix in, Matrix out) { cpu->copy(in, out); };
+  const auto jacobi = [&](ConstMatrix in, Matrix out) { cpu->divide_rows(in, d, out); };
+  // the second right-hand side is zero, and stays so
+  Values B(2, 5, {1, 2, 4, 4, 3, 0, 0, 0, 0, 0}), same = B, sparse = B;
+  const Values x(2, 5, {1, 1, 1, 2, 3, 0, 0, 0, 0, 0});
+  CgOptions options;
+  CHECK(conjugate_gradients<double>(*cpu, apply, identity, B, options).iterations == 3);
+  CHECK(relative_error(B, x) < 1e-14);
+  const CgResult one = conjugate_gradients<double>(*cpu, apply, jacobi, same, options);
+  CHECK(one.iterations == 1);
+  CHECK(one.worst_residual <= options.rtol);
+  CHECK(relative_error(same, x) < 1e-14);
+  options.check_every = 5;
+  CHECK(
+      conjugate_gradients<double>(*cpu, apply, identity, sparse, options).iterations ==
+      5);
+  CHECK(relative_error(sparse, x) < 1e-14);
+}
+
+TEST_CASE("conjugate gradients that do not converge say what is left") {
+  const auto cpu = cpu_backend<double>(1);
+  const auto apply = [](ConstMatrix in, Matrix out) {
+    for (index j = 0; j < 3; ++j)
+      out(0, j) = double(j + 1) * in(0, j);
+  };
+  const auto identity = [&](ConstMatrix in, Matrix out) { cpu->copy(in, out); };
+  Values B(1, 3, {1, 1, 1});
+  CgOptions options;
+  options.max_iter = 2;
+  CHECK_THROWS_WITH_AS(conjugate_gradients<double>(*cpu, apply, identity, B, options),
+                       doctest::Contains("after 2 iterations"), NotConvergedError);
+}
+
+TEST_CASE_TEMPLATE("every solver undoes the same Hessian", T, double, float) {
+  for (const Family family : {Family::gaussian, Family::binomial, Family::multinomial})
+    for (const index K : {1, 3})
+      for (const index m : {1, 65}) {  // 64 right-hand sides are solved at once
+        if (family == Family::multinomial && K == 1)
+          continue;
+        const index n = 300, q = 9;
+        const WeightedProblem<T> given(family, n, q, K);
+        // for softmax: gradients, which are orthogonal to what H leaves undetermined
+        Values B = random_grid(m, K * q, 81);
+        for (index b = 0; b < m && family == Family::multinomial; ++b) {
+          double mean = 0;
+          for (index k = 0; k < K; ++k)
+            mean += B(b, k * q + q - 1) / double(K);
+          for (index k = 0; k < K; ++k)
+            B(b, k * q + q - 1) -= mean;
+        }
+        const Values direct = given.solve(Solver::cholesky, B);
+        CAPTURE(static_cast<int>(family));
+        CAPTURE(K);
+        CHECK(relative_error(given.solve(Solver::cg, B), direct) < 1e-8);
+        CHECK(relative_error(given.solve(Solver::mixed, B), direct) < 1e-8);
+
+        Values back(m, K * q);
+        const Values H = naive_hessian(given.problem.design, given.W.view(), K,
+                                       given.problem.penalty);
+        for (index b = 0; b < m; ++b)
+          for (index j = 0; j < K * q; ++j)
+            for (index i = 0; i < K * q; ++i)
+              back(b, j) += direct(b, i) * H(i, j);
+        CHECK(relative_error(back, B) < 1e-12);
+      }
+}
+
+TEST_CASE("every solver gives the same bits for any number of threads") {
+  const WeightedProblem<double> given(Family::binomial, 3000, 9, 1);
+  for (const Solver solver : {Solver::cholesky, Solver::mixed, Solver::cg})
+    CHECK(same_for_any_threads([&](int threads) {
+      return given.solve(solver, random_grid(7, 9, 82), threads);
+    }));
+}
+
+TEST_CASE("a singular Hessian names the column of the design") {
+  WeightedProblem<double> given(Family::binomial, 300, 9, 3);
+  given.problem.penalty.assign(9, 0.0);  // and one column is zero
+  try {
+    static_cast<void>(given.solve(Solver::cholesky, Values(1, 27)));
+    FAIL("no error");
+  } catch (const SingularError& error) {
+    CHECK(error.parameter() == given.X.zero_column());
+  }
+}
+
+}  // namespace upweight::test

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "formula.hpp"
+#include "naive.hpp"
+
+#include <doctest/doctest.h>
+
+namespace upweight::test {
+
+using namespace formula;
+
+namespace {
+
+using Wide = long double;
+
+/// |actual - expected| in units of the last place of the double nearest to `expected`.
+double ulps(double actual, Wide expected) {
+  const double nearest = std::fabs(static_cast<double>(expected));
+  const double next = std::nextafter(nearest, std::numeric_limits<double>::infinity());
+  return static_cast<double>(std::fabs(static_cast<Wide>(actual) - expected) /
+                             static_cast<Wide>(next - nearest));
+}
+
+/// Relative error; numbers about to underflow are as good as zero.
+double relative(double actual, Wide expected) {
+  const Wide size = std::fmax(std::fabs(expected), Wide(1e-292));
+  return static_cast<double>(std::fabs(static_cast<Wide>(actual) - expected) / size);
+}
+
+/// log(1 + e^(eta + u)) - log(1 + e^eta), without cancellation.
+Wide softplus_change(Wide eta, Wide u) {
+  if (std::fabs(u) < 1)
+    return std::log1p(std::expm1(u) / (1 + std::exp(-eta)));
+  const Wide a = eta + u;
+  return (std::fmax(a, Wide(0)) - std::fmax(eta, Wide(0))) +
+         (std::log1p(std::exp(-std::fabs(a))) - std::log1p(std::exp(-std::fabs(eta))));
+}
+
+/// Linear predictors and moves of every size and sign.
+constexpr double etas[] = {0,  1e-9, 0.3, -0.3, 2,   -2,   7.5, -7.5,
+                           36, -36,  40,  -40,  300, -300, 600, -600};
+constexpr double moves[] = {0,       1e-300, 1e-17, -1e-12, 1e-8, -1e-8, 9.9e-3,
+                            -9.9e-3, 1e-2,   0.1,   -0.1,   0.99, 1,     -1,
+                            3,       -3,     30,    -30,    500,  -500};
+
+}  // namespace
+
+TEST_CASE("fast_exp is within 2 ulp of e^x wherever it does not underflow") {
+  Random random(1);
+  double worst = 0;
+  for (int i = 0; i < 400000; ++i) {
+    const double scale = i % 4 == 0 ? 708 : i % 4 == 1 ? 40 : i % 4 == 2 ? 1 : 1e-8;
+    const double x = random.uniform(-scale, scale);
+    worst = std::max(worst, ulps(fast_exp(x), std::exp(static_cast<Wide>(x))));
+  }
+  CHECK(worst < 2);
+  for (const double x : {-708.0, 709.0, 709.43, 709.7, 709.78})
+    CHECK(ulps(fast_exp(x), std::exp(static_cast<Wide>(x))) < 2);
+}
+
+TEST_CASE("fast_exp is exact at 0, and 0 or infinite at the ends") {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  CHECK(fast_exp(0) == 1);
+  CHECK(fast_exp(-0.0) == 1);
+  for (const double x : {-708.01, -1000.0, -1e308, -infinity})
+    CHECK(fast_exp(x) == 0);
+  for (const double x : {709.79, 1000.0, 1e308, infinity})
+    CHECK(fast_exp(x) == infinity);
+  CHECK(std::isnan(fast_exp(std::numeric_limits<double>::quiet_NaN())));
+}
+
+TEST_CASE("log1p_unit is within 2 ulp of log(1 + e) on [0, 1]") {
+  Random random(2);
+  double worst = 0, at = 0;
+  for (int i = 0; i < 400000; ++i) {
+    const double scale = i % 3 == 0 ? 1 : i % 3 == 1 ? 1e-3 : 1e-12;
+    const double e = i % 8 == 7 ? random.uniform(0.41, 0.5) : random.uniform(0, scale);
+    const double error = ulps(log1p_unit(e), std::log1p(static_cast<Wide>(e)));
+    at = error > worst ? e : at;
+    worst = std::max(worst, error);
+  }
+  CAPTURE(at);
+  CHECK(worst < 2);
+  CHECK(log1p_unit(0) == 0);
+  CHECK(log1p_unit(1) == doctest::Approx(std::log(2.0)).epsilon(1e-16));
+}
+
+TEST_CASE("binomial terms keep their relative accuracy at both ends") {
+  for (const double eta : etas)
+    for (const double y : {0.0, 1.0}) {
+      const Wide away = y > 0 ? -static_cast<Wide>(eta) : static_cast<Wide>(eta);
+      const Wide wrong = 1 / (1 + std::exp(-away));  // probability of the other label
+      const Terms t = Binomial::terms(y, eta);
+      CAPTURE(eta);
+      CAPTURE(y);
+      CHECK(relative(t.loss, std::fmax(away, Wide(0)) +
+                                 std::log1p(std::exp(-std::fabs(away)))) < 1e-15);
+      CHECK(relative(t.residual, y > 0 ? -wrong : wrong) < 1e-15);
+      CHECK(relative(t.weight, wrong * (1 / (1 + std::exp(away)))) < 1e-15);
+      CHECK(relative(Binomial::mean(eta), 1 / (1 + std::exp(-Wide(eta)))) < 1e-15);
+    }
+}
+
+TEST_CASE("terms are the derivatives of the loss") {
+  const auto check = [](auto f, double y, double eta) {
+    const double h = 1e-4;
+    const Terms t = f.terms(y, eta), up = f.terms(y, eta + h),
+                down = f.terms(y, eta - h);
+    CHECK(t.residual == doctest::Approx((up.loss - down.loss) / (2 * h)).epsilon(1e-6));
+    CHECK(t.weight ==
+          doctest::Approx((up.residual - down.residual) / (2 * h)).epsilon(1e-6));
+    CHECK(std::fabs((up.weight - down.weight) / (2 * h)) <=
+          f.self_concordance * t.weight * (1 + 1e-6) + 1e-9);
+  };
+  for (const double eta : {-2.0, -0.5, 0.1, 1.5})
+    for (const double y : {0.0, 0.3, 1.0}) {
+      check(Gaussian(), y, eta);
+      check(Binomial(), y, eta);
+      check(Poisson(), y, eta);
+    }
+}
+
+TEST_CASE("gaussian change is the loss's difference") {
+  CHECK(Gaussian::change(1, 3, 0.5) == 0.5 * 2.5 * 2.5 - 0.5 * 2 * 2);
+  CHECK(Gaussian::change(0, 1e8, 1e-8) == doctest::Approx(1.0).epsilon(1e-15));
+}
+
+TEST_CASE("binomial change keeps its relative accuracy for every size of move") {
+  for (const double eta : etas)
+    for (const double u : moves) {
+      CAPTURE(eta);
+      CAPTURE(u);
+      CHECK(relative(Binomial::change(0, eta, u), softplus_change(eta, u)) < 2e-13);
+      CHECK(relative(Binomial::change(1, eta, u), softplus_change(-eta, -u)) < 2e-13);
+    }
+}
+
+TEST_CASE("the change of a probability keeps its relative accuracy") {
+  for (const double eta : etas)
+    for (const double u : moves) {
+      const Wide a = eta, b = u;
+      const auto q = [](Wide x) { return 1 / (1 + std::exp(x)); };  // 1 - p
+      Wide expected =
+          std::expm1(b) * q(a) / (1 + std::exp(-a) * std::exp(-b)) * std::exp(-b);
+      if (std::fabs(u) >= 1)
+        expected = a + b / 2 > 0 ? q(a) - q(a + b) : q(-a - b) - q(-a);
+      CAPTURE(eta);
+      CAPTURE(u);
+      CHECK(relative(Binomial::mean_change(eta, u), expected) < 2e-13);
+    }
+}
+
+TEST_CASE("poisson change keeps its relative accuracy for every size of move") {
+  for (const double eta : {0.0, 0.3, -0.3, 5.0, -5.0, 100.0, -100.0, -600.0, -800.0})
+    for (const double u : moves)
+      for (const double y : {0.0, 3.0}) {
+        const Wide a = eta, b = u;
+        const Wide rise = std::exp(a) * std::expm1(b), expected = rise - y * b;
+        if (eta + u > 700)
+          continue;
+        CAPTURE(eta);
+        CAPTURE(u);
+        CAPTURE(y);
+        // y u is all that may cancel: two numbers of the caller's
+        const double error =
+            static_cast<double>(std::fabs(Wide(Poisson::change(y, eta, u)) - expected));
+        CHECK(error <=
+              2e-13 * static_cast<double>(std::fabs(rise) + std::fabs(Wide(y) * b)));
+      }
+  CHECK(Poisson::change(2, -800, 800) == doctest::Approx(1 - 1600.0));
+}
+
+TEST_CASE("at a perfect fit the poisson change is of second order") {
+  // eta = log y: the first-order term vanishes, and what is left must not cancel
+  for (const double u : {1e-8, -1e-5, 5e-3, -9.99e-3, 1.01e-2, 0.5}) {
+    const Wide b = u;
+    const Wide tail =
+        std::fabs(u) < 1e-4 ? b * b * (0.5L + b / 6 + b * b / 24) : std::expm1(b) - b;
+    CHECK(relative(Poisson::change(1, 0, u), tail) < 1e-13);
+  }
+}
+
+TEST_CASE("softmax change keeps its relative accuracy for every size of move") {
+  constexpr index K = 3;
+  for (const double size : {1e-14, 1e-6, 1e-2, 1.0, 20.0, 400.0})
+    for (const double spread : {0.1, 3.0, 30.0, 300.0})
+      for (index y = 0; y < K; ++y) {
+        const double eta[K] = {spread, -0.5 * spread, 0.2 * spread};
+        const double u[K] = {0.7 * size, -size, 0.4 * size};
+        Wide before = 0, after = 0, away = 0;
+        for (index k = 0; k < K; ++k) {
+          before += std::exp(Wide(eta[k]) - Wide(eta[y]));
+          away += std::exp(Wide(eta[k]) - Wide(eta[y])) *
+                  std::expm1(Wide(u[k]) - Wide(u[y]));
+        }
+        after = before + away;
+        const bool near = std::fabs(away) < before / 2;
+        const Wide expected =
+            near ? std::log1p(away / before) : std::log(after) - std::log(before);
+        CAPTURE(size);
+        CAPTURE(spread);
+        CAPTURE(y);
+        CHECK(relative(Multinomial::change(eta, K, y, u), expected) < 2e-13);
+        const Wide p = 1 / before;
+        CHECK(relative(Multinomial::probability_change(eta, K, y, u),
+                       std::fabs(expected) < 1 ? p * std::expm1(-expected)
+                                               : 1 / after - p) < 5e-13);
+      }
+}
+
+TEST_CASE("softmax of two outputs is the binomial family") {
+  for (const double eta : {-3.0, 0.0, 0.5, 40.0})
+    for (const double u : {1e-10, 0.3, -5.0}) {
+      const double two[2] = {0, eta}, move[2] = {0, u};
+      double p[2];
+      CHECK(Multinomial::softmax(two, 2, p) ==
+            doctest::Approx(Binomial::softplus(eta)).epsilon(1e-15));
+      CHECK(p[1] == doctest::Approx(Binomial::mean(eta)).epsilon(1e-15));
+      CHECK(Multinomial::change(two, 2, 1, move) ==
+            doctest::Approx(Binomial::change(1, eta, u)).epsilon(1e-13));
+    }
+}
+
+}  // namespace upweight::test
