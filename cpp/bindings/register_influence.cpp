@@ -159,10 +159,23 @@ void register_engine(py::module_& module, const char* name) {
              const index P = self->problem().parameters();
              return filled(P, P, [&](Matrix out) { self->inverse_hessian(out); });
            })
+      .def("inverse_blocks",
+           [filled](const E& self) {
+             const Problem<T>& problem = self->problem();
+             return filled(problem.design.columns(), problem.parameters(),
+                           [&](Matrix out) { self->inverse_blocks(out); });
+           })
       .def("one_step_coefficients",
            [filled](const E& self) {
              return filled(self->problem().design.rows(), self->problem().parameters(),
                            [&](Matrix out) { self->one_step_coefficients(out); });
+           })
+      .def("one_step_sqnorm",
+           [filled](const E& self) {
+             const Problem<T>& problem = self->problem();
+             const bool whole = coupling_of(problem.family) == Coupling::full;
+             return filled(problem.design.rows(), whole ? 1 : problem.outputs,
+                           [&](Matrix out) { self->one_step_sqnorm(out); });
            })
       .def_property_readonly("theta",
                              [](const E& self) {
