@@ -143,6 +143,12 @@ void register_engine(py::module_& module, const char* name) {
              const index P = self->problem().parameters();
              return filled(P, P, [&](Matrix out) { self->inverse_hessian(out); });
            })
+      .def("inverse_blocks",
+           [filled](const E& self) {
+             const Problem<T>& problem = self->problem();
+             return filled(problem.design.columns(), problem.parameters(),
+                           [&](Matrix out) { self->inverse_blocks(out); });
+           })
       .def("one_step_coefficients",
            [filled](const E& self) {
              return filled(self->problem().design.rows(), self->problem().parameters(),
@@ -188,6 +194,13 @@ void register_engine(py::module_& module, const char* name) {
           },
           py::arg("left"), py::arg("test").noconvert(), py::arg("y").noconvert(),
           py::arg("target"), py::arg("out").noconvert())
+      .def("one_step_sqnorm",
+           [filled](const E& self) {
+             const Problem<T>& problem = self->problem();
+             const bool whole = coupling_of(problem.family) == Coupling::full;
+             return filled(problem.design.rows(), whole ? 1 : problem.outputs,
+                           [&](Matrix out) { self->one_step_sqnorm(out); });
+           })
       .def_property_readonly("theta",
                              [](const E& self) {
                                return py::array_t<double>(

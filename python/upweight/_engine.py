@@ -44,7 +44,9 @@ class Engine(Protocol):
     def leverage(self) -> FloatArray: ...
     def gradient_outer_product(self) -> FloatArray: ...
     def inverse_hessian(self) -> FloatArray: ...
+    def inverse_blocks(self) -> FloatArray: ...
     def one_step_coefficients(self) -> FloatArray: ...
+    def one_step_sqnorm(self) -> FloatArray: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +153,17 @@ class _CpuEngine:
         inverse: FloatArray = self._core.inverse_hessian()
         return inverse
 
+    def inverse_blocks(self) -> FloatArray:
+        blocks: FloatArray = self._core.inverse_blocks()
+        return blocks
+
     def one_step_coefficients(self) -> FloatArray:
         deltas: FloatArray = self._core.one_step_coefficients()
         return deltas
+
+    def one_step_sqnorm(self) -> FloatArray:
+        norms: FloatArray = self._core.one_step_sqnorm()
+        return norms
 
 
 class NumpyEngine:
@@ -229,5 +239,19 @@ class NumpyEngine:
         H = reference.hessian(self._problem, self._theta)
         return reference.solve(self._problem, H, np.eye(len(H)))
 
+    def inverse_blocks(self) -> FloatArray:
+        K, q = self._theta.shape
+        inverse = self.inverse_hessian().reshape(K, q, K, q)
+        return np.hstack([inverse[k, :, k] for k in range(K)])
+
     def one_step_coefficients(self) -> FloatArray:
         return reference.one_step_deltas(self._problem, self._theta)
+
+    def one_step_sqnorm(self) -> FloatArray:
+        deltas = self.one_step_coefficients()
+        K, q = self._theta.shape
+        H = reference.hessian(self._problem, self._theta)
+        product = deltas * (deltas @ H)
+        if self._problem.family == "multinomial":
+            return np.asarray(product.sum(axis=1, keepdims=True))
+        return np.asarray(product.reshape(-1, K, q).sum(axis=2))

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._config import backends
+from ._deletion import Deletion
+from ._diagnostics import Diagnostics
 from ._engine import Engine, NumpyEngine, TrainingData, cpu_engine
 from ._fit import explain_singular, penalty_vector
 from ._memory import available_memory, check_fits
@@ -26,6 +28,7 @@ from ._validate import (
     column_names,
     encode_targets,
     resolve_threads,
+    row_index,
     to_matrix,
 )
 from .adapters import adapt
@@ -151,6 +154,7 @@ class Influence:
         check_columns(adapted.X, self._column_names, "X")
         if self._column_names is None:
             self._column_names = column_names(adapted.X)
+        self._row_index = row_index(adapted.X)
         features = adapted.transform(adapted.X)
         rows = to_matrix(features, "X", dtype=self._dtype, columns=fitted.n_features)
         self._dtype = rows.dtype
@@ -339,6 +343,41 @@ class Influence:
             With ``solver="cg"`` or ``"mixed"``: they have no float64 factor.
         """
         return self._engine.leverage()
+
+    def diagnostics(self) -> Diagnostics:
+        """Return regression diagnostics of every training row, without a refit.
+
+        Leverage, Cook's distance, DFBETA(S), DFFITS, COVRATIO and residuals (response,
+        Pearson, deviance, internally and externally studentised). Leverages are
+        computed now, all else on access.
+
+        Returns
+        -------
+        Diagnostics
+            Its docstring gives the formula, unit and sign of each number.
+
+        Raises
+        ------
+        ValueError
+            With ``solver="cg"`` or ``"mixed"``: they have no float64 factor.
+
+        Examples
+        --------
+        >>> import numpy as np, upweight as uw
+        >>> X, y = np.arange(6.0)[:, None], np.array([0.0, 1.1, 1.9, 3.1, 4.0, 9.0])
+        >>> found = uw.Influence(uw.fit(X, y), X, y).diagnostics()
+        >>> int(found.cooks_distance.argmax())
+        5
+        >>> bool(found.dffits[5] > 0)  # row 5 pulls its own fit up
+        True
+        """
+        h = self.leverage()
+        without = Deletion(
+            self._data, self._engine, h.reshape(self.n_rows, -1), self._max_memory
+        )
+        return Diagnostics(
+            h, self.backend, self.solver, without, self._column_names, self._row_index
+        )
 
     def gradient_outer_product(self) -> FloatArray:
         """Return sum_i g_i g_i' (P, P), the empirical Fisher information.

@@ -38,6 +38,12 @@ def column_names(X: Any) -> tuple[str, ...] | None:
     return names if names and all(isinstance(name, str) for name in names) else None
 
 
+def row_index(X: Any) -> Any:
+    """Return the index of a pandas frame; None for all else (lists have a method)."""
+    index = getattr(X, "index", None)
+    return None if callable(index) else index
+
+
 def to_matrix(
     X: Any, name: str, *, dtype: Any = None, columns: int | None = None
 ) -> NDArray[Any]:

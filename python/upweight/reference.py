@@ -347,6 +347,87 @@ def covariance(problem: Problem, theta: Array, kind: str) -> Array:
     raise ValueError(f"kind: expected model, sandwich or jackknife, got {kind!r}")
 
 
+def residuals(problem: Problem, theta: Array) -> dict[str, Array]:
+    """Return the response, pearson and deviance residuals (n,) of one output."""
+    family, y, s = problem.family, problem.y, problem.weights()
+    eta = problem.design() @ theta.T
+    mu, response = mean(family, eta), -residual(family, y, eta)
+
+    def log_ratio(y: Array, mu: Array) -> Array:  # y log(y / mu)
+        return y * np.log(np.divide(y, mu, out=np.ones_like(mu), where=y > 0))
+
+    if family == "gaussian":  # l(y, eta) - min l(y, .)
+        excess = response**2 / 2
+    elif family == "poisson":
+        excess = log_ratio(y, mu) - response
+    else:
+        excess = log_ratio(y, mu) + log_ratio(1 - y, mean(family, -eta))
+    root = np.sqrt(s / weight(family, y, eta)[:, 0, 0])
+    distance = np.sqrt(2 * s[:, None] * np.maximum(excess, 0))
+    return {
+        "response": response[:, 0],
+        "pearson": root * response[:, 0],
+        "deviance": (np.sign(response) * distance)[:, 0],
+    }
+
+
+def _spread(problem: Problem, theta: Array) -> tuple[Array, float, float]:
+    """Return H, the effective number of parameters and the dispersion."""
+    H = hessian(problem, theta)
+    parameters = float(np.trace(solve(problem, H, H - np.diag(problem.penalty()))))
+    if problem.family != "gaussian":
+        return H, parameters, 1.0
+    squares = problem.weights() @ (problem.y - problem.design() @ theta.T) ** 2
+    rows = np.count_nonzero(problem.weights())
+    return H, parameters, float(squares[0] / (rows - parameters))
+
+
+def diagnostics(problem: Problem, theta: Array) -> dict[str, Array]:
+    """Return what the fit with one output is with each row minus without it.
+
+    Gaussian: without it is the refit. Others: one Newton step from `theta`, the other
+    rows' weights W held. A multinomial has only the first three.
+    """
+    X, gaussian = problem.design(), problem.family == "gaussian"
+    H, parameters, dispersion = _spread(problem, theta)
+    error = np.sqrt(solve(problem, H, np.eye(len(H))).diagonal())
+    steps = one_step_deltas(problem, theta)
+    rows: dict[str, list[Any]] = {}
+    for i, x in enumerate(X):
+        without = delete(problem, [i])
+        theta_i = theta + steps[i].reshape(theta.shape)
+        H_i, _, dispersion_i = _spread(without, theta)
+        if gaussian:
+            theta_i = fit(without, theta)
+            H_i, _, dispersion_i = _spread(without, theta_i)
+        change = (theta - theta_i).ravel()
+        row = {
+            "cooks_distance": change @ H @ change / (parameters * dispersion),
+            "dfbeta": change,
+            "dfbetas": change / (error * np.sqrt(dispersion_i)),
+        }
+        if problem.family != "multinomial":
+            fit_error = np.sqrt(dispersion_i * (x @ solve(problem, H, x)))
+            growth = np.linalg.det(solve(problem, H_i, H))
+            row |= {
+                "dispersion_deleted": dispersion_i,
+                "dffits": x @ change / fit_error,
+                "cov_ratio": (dispersion_i / dispersion) ** len(H) * growth,
+            }
+        for key, value in row.items():
+            rows.setdefault(key, []).append(value)
+    out = {key: np.array(values) for key, values in rows.items()}
+    if problem.family == "multinomial":
+        return out
+    plain, h = residuals(problem, theta), leverage(problem, theta)
+    p, d = plain["pearson"], plain["deviance"]
+    size = np.sqrt(d**2 + p**2 * h / (1 - h))
+    out["resid_studentized_internal"] = p / np.sqrt(dispersion * (1 - h))
+    external = np.sign(p) * size / np.sqrt(out["dispersion_deleted"])
+    out["resid_studentized_external"] = external
+    return out | {f"resid_{key}": value for key, value in plain.items()}
+
+
 def top(scores: Array, k: int) -> tuple[Array, Array, Array, Array]:
     """Return indices and values of the k largest, then of the k smallest of each row.
 

@@ -63,8 +63,13 @@ public:
   void gradient_outer_product(Matrix out) const;
   /// H^-1 (P x P); the pseudo-inverse where softmax leaves H singular.
   void inverse_hessian(Matrix out) const;
+  /// [H_1^-1 ... H_K^-1] (q x P) of outputs that are not coupled.
+  void inverse_blocks(Matrix out) const;
   /// Row i (of n x P): H^-1 (a_i (x) x_i), the one-step change of theta without row i.
   void one_step_coefficients(Matrix out) const;
+  /// delta_i' H delta_i of those changes: a_i' C_ii a_i (n x 1) of coupled outputs,
+  /// else a_ik^2 c_ik of each (n x K). O(n q^2), as leverages are: no change is formed.
+  void one_step_sqnorm(Matrix out) const;
   /// Rows b of B (m x P) become H^-1 b.
   void solve(Matrix B) const;
 
@@ -91,7 +96,10 @@ private:
   void one_step(const Design<T>& test, ConstMatrix y, Target target,
                 ConstMatrix removal, MatrixView<T> out) const;
   [[nodiscard]] TopK top_of_batch(ConstMatrix gradients, index k) const;
-  [[nodiscard]] Array removal_coefficients() const;
+  [[nodiscard]] Array removal_coefficients() const {
+    return removal_coefficients(leverage_blocks());
+  }
+  [[nodiscard]] Array removal_coefficients(ConstMatrix blocks) const;
   [[nodiscard]] std::vector<double> scale() const;
   [[nodiscard]] const ScanBounds& training_bounds() const;
 

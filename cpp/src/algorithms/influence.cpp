@@ -302,11 +302,10 @@ void Influence<T>::leverage(Matrix out) const {
 }
 
 template <class T>
-Array Influence<T>::removal_coefficients() const {
-  const index n = problem_.design.rows(), K = problem_.outputs;
-  const Array C = leverage_blocks();
-  Array a = backend_.zeros(n, K);
-  const index bad = backend_.removal_coefficients(row_weights(), C, state_.residual, a);
+Array Influence<T>::removal_coefficients(ConstMatrix blocks) const {
+  Array a = backend_.zeros(problem_.design.rows(), problem_.outputs);
+  const index bad =
+      backend_.removal_coefficients(row_weights(), blocks, state_.residual, a);
   if (bad >= 0) {
     std::ostringstream message;
     message << "X: without training row " << bad
@@ -320,6 +319,29 @@ template <class T>
 void Influence<T>::one_step_coefficients(Matrix out) const {
   backend_.gradient_rows(problem_.design, removal_coefficients(), out);
   solve(out);
+}
+
+template <class T>
+void Influence<T>::one_step_sqnorm(Matrix out) const {
+  const index n = problem_.design.rows(), K = problem_.outputs;
+  const Array blocks = leverage_blocks();
+  const std::vector<double> a = on_host(removal_coefficients(blocks), backend_);
+  const std::vector<double> c = on_host(blocks, backend_);
+  const bool coupled = blocks.cols() != K;
+  std::vector<double> norms(static_cast<std::size_t>(out.rows * out.cols), 0.0);
+  for (index i = 0; i < n; ++i)
+    for (index k = 0; k < K; ++k) {
+      const auto ik = static_cast<std::size_t>(i * K + k);
+      if (!coupled) {
+        norms[ik] = a[ik] * a[ik] * c[ik];
+        continue;
+      }
+      for (index l = 0; l < K; ++l)
+        norms[static_cast<std::size_t>(i)] +=
+            a[ik] * c[static_cast<std::size_t>((i * K + k) * K + l)] *
+            a[static_cast<std::size_t>(i * K + l)];
+    }
+  backend_.upload(norms.data(), out);
 }
 
 template <class T>
@@ -344,6 +366,17 @@ void Influence<T>::inverse_hessian(Matrix out) const {
               1.0 / static_cast<double>(K);
   backend_.upload(identity.data(), out);
   solve(out);
+}
+
+template <class T>
+void Influence<T>::inverse_blocks(Matrix out) const {
+  const index q = problem_.design.columns();
+  std::vector<double> identities(static_cast<std::size_t>(out.rows * out.cols), 0.0);
+  for (index j = 0; j < q; ++j)
+    for (index k = 0; k < problem_.outputs; ++k)
+      identities[static_cast<std::size_t>(j * out.cols + k * q + j)] = 1.0;
+  backend_.upload(identities.data(), out);
+  solve(out);  // each output's segment of a row by its own block
 }
 
 template <class T>
