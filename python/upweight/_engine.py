@@ -6,6 +6,7 @@ Both engines have the same methods, which take validated arrays.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -47,6 +48,21 @@ class Engine(Protocol):
     def inverse_blocks(self) -> FloatArray: ...
     def one_step_coefficients(self) -> FloatArray: ...
     def one_step_sqnorm(self) -> FloatArray: ...
+    def leave_out(
+        self,
+        members: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        tol: float | None,
+    ) -> Any: ...
+    def leave_out_deltas(self, left: Any, first: int, count: int) -> FloatArray: ...
+    def leave_out_scores(
+        self,
+        left: Any,
+        test: NDArray[Any],
+        y: FloatArray,
+        of: str,
+        out: NDArray[Any],
+    ) -> FloatArray: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +181,43 @@ class _CpuEngine:
         norms: FloatArray = self._core.one_step_sqnorm()
         return norms
 
+    def leave_out(
+        self,
+        members: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        tol: float | None,
+    ) -> Any:
+        refine = tol is not None
+        return self._core.leave_out(members, offsets, tol if refine else 0.0, refine)
+
+    def leave_out_deltas(self, left: Any, first: int, count: int) -> FloatArray:
+        deltas: FloatArray = self._core.leave_out_deltas(left, first, count)
+        return deltas
+
+    def leave_out_scores(
+        self,
+        left: Any,
+        test: NDArray[Any],
+        y: FloatArray,
+        of: str,
+        out: NDArray[Any],
+    ) -> FloatArray:
+        target = getattr(_core.Target, of)
+        factor: FloatArray = self._core.leave_out_scores(left, test, y, target, out)
+        return factor
+
+
+@dataclass(frozen=True, eq=False)
+class _Refits:
+    """The core's LeaveOut, by refits to the definition's own tolerance."""
+
+    thetas: FloatArray  # (sets, K, q)
+    move: FloatArray  # (M, K)
+    bound: FloatArray  # (sets,)
+    error: FloatArray
+    passes: NDArray[np.int32]
+    route: NDArray[np.int8]
+
 
 class NumpyEngine:
     """`reference` on the same data: slow, for verification."""
@@ -255,3 +308,46 @@ class NumpyEngine:
         if self._problem.family == "multinomial":
             return np.asarray(product.sum(axis=1, keepdims=True))
         return np.asarray(product.reshape(-1, K, q).sum(axis=2))
+
+    def leave_out(
+        self,
+        members: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        tol: float | None,
+    ) -> Any:
+        thetas, moves, route = [], [], []
+        X = self._problem.design()
+        for first, last in itertools.pairwise(offsets):
+            rows = members[first:last]
+            try:
+                theta = reference.leave_out(self._problem, self._theta, rows)
+                route.append(3)
+            except (RuntimeError, np.linalg.LinAlgError):
+                theta = np.full_like(self._theta, np.nan)
+                route.append(4)
+            thetas.append(theta)
+            moves.append(X[rows] @ (theta - self._theta).T)
+        codes = np.array(route, dtype=np.int8)
+        bound = np.where(codes == 3, 1e-9, np.inf)  # the refits' own tolerance
+        passes = np.zeros(len(codes), dtype=np.int32)
+        return _Refits(
+            np.array(thetas), np.concatenate(moves), bound, bound, passes, codes
+        )
+
+    def leave_out_deltas(self, left: Any, first: int, count: int) -> FloatArray:
+        deltas = left.thetas[first : first + count] - self._theta
+        return np.asarray(deltas.reshape(count, -1))
+
+    def leave_out_scores(
+        self,
+        left: Any,
+        test: NDArray[Any],
+        y: FloatArray,
+        of: str,
+        out: NDArray[Any],
+    ) -> FloatArray:
+        test = np.asarray(test, dtype=np.float64)
+        out[...] = reference.changes(
+            self._problem, self._theta, list(left.thetas), test, y, of
+        )
+        return np.ones(len(test))

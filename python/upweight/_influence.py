@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -15,10 +16,13 @@ from ._deletion import Deletion
 from ._diagnostics import Diagnostics
 from ._engine import Engine, NumpyEngine, TrainingData, cpu_engine
 from ._fit import explain_singular, penalty_vector
+from ._leave_out import LeaveGroupOut, LeaveOneOut, LeftOut
 from ._memory import available_memory, check_fits
 from ._model import FloatArray, LinearModel
 from ._plan import SOLVERS, make_plan
 from ._results import Plan, Polish, TopK, meaning
+from ._row_sets import RowSets, row_groups, single_rows
+from ._targets import TargetRows
 from ._validate import (
     check_choice,
     check_columns,
@@ -33,8 +37,7 @@ from ._validate import (
 )
 from .adapters import adapt
 
-_TARGETS = ("loss", "margin", "probability")
-_METHODS = ("influence", "one_step")
+_METHODS = ("influence", "one_step", "exact")
 _LARGE_MOVE = 0.1  # of a linear predictor: 2.5 points of probability
 
 
@@ -149,11 +152,8 @@ class Influence:
             raise TypeError(
                 f"{missing}: expected the training data of the model, got None"
             )
-        self._transform = adapted.transform
-        self._column_names = fitted.feature_names
-        check_columns(adapted.X, self._column_names, "X")
-        if self._column_names is None:
-            self._column_names = column_names(adapted.X)
+        check_columns(adapted.X, fitted.feature_names, "X")
+        self._column_names = fitted.feature_names or column_names(adapted.X)
         self._row_index = row_index(adapted.X)
         features = adapted.transform(adapted.X)
         rows = to_matrix(features, "X", dtype=self._dtype, columns=fitted.n_features)
@@ -196,6 +196,9 @@ class Influence:
             theta=self._engine.theta.reshape(fitted.theta.shape),
             gradient_norm=self.polish.gradient_norm,
         )
+        self._targets = TargetRows(
+            self.model, adapted.transform, self._column_names, self._dtype
+        )
         if self.polish.move > _LARGE_MOVE:
             warnings.warn(
                 f"model: polishing moved a training row's linear predictor by "
@@ -228,6 +231,7 @@ class Influence:
         method: str = "influence",
         reduce: str | None = None,
         out: NDArray[Any] | None = None,
+        tol: float = 1e-6,
     ) -> NDArray[Any]:
         """Predict the change of each test row's target without each training row.
 
@@ -244,15 +248,19 @@ class Influence:
             several outputs); the predicted probability (of the same class). Or
             gradients of any m targets with respect to the parameters ``model.theta``
             (K, q), in place of `X_test`.
-        method : {"influence", "one_step"}
+        method : {"influence", "one_step", "exact"}
             ``"influence"`` is the first-order g_t' H^-1 g_i. ``"one_step"`` evaluates
             the target at the linear predictor moved by one Newton step without row i:
             exact for gaussian models; for others it removes most of the error.
+            ``"exact"`` takes the optimum without row i, by `leave_one_out`, whose
+            ``scores`` also returns the bounds.
         reduce : {None, "mean"}
             ``"mean"``: influence on the mean of the target over the test rows, at the
             cost of one row.
         out : ndarray of shape (m, n), optional
             Where to write, of the data's dtype; may be a memory map.
+        tol : float, default 1e-6
+            With ``method="exact"``, as in `leave_one_out`.
 
         Returns
         -------
@@ -275,13 +283,16 @@ class Influence:
                     f"method: expected 'influence' with reduce='mean', got {method!r}"
                 )
         if not isinstance(of, str):
-            gradients = self._check_gradients(of, X_test, y_test, method)
+            gradients = self._targets.gradients(of, X_test, y_test, method)
             if reduce == "mean":
                 gradients = gradients.mean(axis=0, keepdims=True)
             out = self._output(len(gradients), out, reduce)
             self._engine.gradient_scores(gradients, _two_dimensional(out))
             return out
-        test, targets, of = self._check_test(X_test, y_test, of)
+        if method == "exact":
+            found = self.leave_one_out(tol=tol).scores(X_test, y_test, of=of, out=out)
+            return found.scores
+        test, targets, of = self._targets.rows(X_test, y_test, of)
         m = 1 if reduce == "mean" else len(test)
         out = self._output(m, out, reduce)
         with explain_singular(self.model.n_features, None):
@@ -314,10 +325,10 @@ class Influence:
         """
         count = check_count(k, "k", most=self.n_rows, what="the training rows")
         if isinstance(of, str):
-            test, targets, of = self._check_test(X_test, y_test, of)
+            test, targets, of = self._targets.rows(X_test, y_test, of)
             top = self._engine.top(test, targets, of, count)
             return TopK(*top[:4], of, self.backend, self.solver, top[4])
-        gradients = self._check_gradients(of, X_test, y_test, "influence")
+        gradients = self._targets.gradients(of, X_test, y_test, "influence")
         top = self._engine.gradient_top(gradients, count)
         return TopK(*top[:4], "gradient", self.backend, self.solver, top[4])
 
@@ -343,6 +354,74 @@ class Influence:
             With ``solver="cg"`` or ``"mixed"``: they have no float64 factor.
         """
         return self._engine.leverage()
+
+    def leave_one_out(self, rows: Any = None, tol: float | None = 1e-6) -> LeaveOneOut:
+        """Return the model without each training row, with a bound on the error.
+
+        Every row gets the Newton step that removes it and a certificate of its
+        distance to the true optimum, from leverages alone. Rows whose bound is over
+        `tol` are refined by the cheapest route: the third derivative, passes over the
+        rows of large leverage, or Newton's method on the problem without the row.
+
+        Parameters
+        ----------
+        rows : array-like of int, optional
+            Training rows to leave out, one at a time; all by default.
+        tol : float or None, default 1e-6
+            Largest error of a row's held-out linear predictor. None: certificate
+            only, no refinement.
+
+        Returns
+        -------
+        LeaveOneOut
+            Held-out linear predictors, probabilities and losses; bounds; the route
+            each row took. ``.coef()`` and ``.scores(X_test, y_test)`` go further.
+
+        Raises
+        ------
+        ValueError
+            For row numbers out of range, and with ``solver="cg"`` or ``"mixed"``,
+            which have no float64 factor.
+
+        Examples
+        --------
+        >>> import numpy as np, upweight as uw
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.standard_normal((200, 3))
+        >>> y = (X[:, 0] + rng.standard_normal(200) > 0).astype(int)
+        >>> inf = uw.Influence(uw.fit(X, y, family="binomial", l2=1.0), X, y)
+        >>> loo = inf.leave_one_out()
+        >>> bool((loo.error_bound <= 1e-6).all())
+        True
+        """
+        return LeaveOneOut(self._leave_out(single_rows(rows, self.n_rows), tol))
+
+    def leave_group_out(self, groups: Any, tol: float | None = 1e-6) -> LeaveGroupOut:
+        """Return the model without each group of training rows, with a bound.
+
+        Parameters
+        ----------
+        groups : array-like of shape (n,), or sequence of arrays of row numbers
+            One label a training row (as scikit-learn's `groups`; k folds are k
+            labels), or the rows of each group, which may overlap.
+        tol : float or None, default 1e-6
+            Largest error of a held-out linear predictor; None: certificate only.
+
+        Returns
+        -------
+        LeaveGroupOut
+        """
+        labels, sets = row_groups(groups, self.n_rows)
+        return LeaveGroupOut(self._leave_out(sets, tol), labels)
+
+    def _leave_out(self, sets: RowSets, tol: float | None) -> LeftOut:
+        if tol is not None:
+            check_number(tol, "tol")
+        core = self._engine.leave_out(sets.members, sets.offsets, tol)
+        return LeftOut(
+            core, sets, tol, self._engine, self._data, self.model, self._targets,
+            self.backend, self.solver, self._allocate,
+        )  # fmt: skip
 
     def diagnostics(self) -> Diagnostics:
         """Return regression diagnostics of every training row, without a refit.
@@ -437,67 +516,18 @@ class Influence:
             )
         return np.asarray((s * errors**2).sum(axis=0) / freedom)
 
-    def _check_test(
-        self, X_test: Any, y_test: Any, of: str
-    ) -> tuple[NDArray[Any], FloatArray, str]:
-        check_choice(of, _TARGETS, "of")
-        family, K = self.model.family, self.model.n_outputs
-        classifier = family in ("binomial", "multinomial")
-        if of == "probability" and (not classifier or (family == "binomial" and K > 1)):
-            raise ValueError(
-                f"of: 'probability' needs a binomial or multinomial model, "
-                f"got {family} with {K} output(s)"
-            )
-        if of == "margin" and K > 1 and not classifier:
-            raise ValueError(
-                f"of: 'margin' of {K} {family} outputs is not one number; pass their "
-                "gradients instead"
-            )
-        if X_test is None:
-            raise TypeError("X_test: expected rows, got None")
-        check_columns(X_test, self._column_names, "X_test")
-        test = to_matrix(
-            self._transform(X_test),
-            "X_test",
-            dtype=self._dtype,
-            columns=self.model.n_features,
-        )
-        if y_test is None:
-            if of == "loss" or K > 1:
-                raise TypeError(f"y_test: expected targets for of={of!r}, got None")
-            return test, np.zeros((len(test), 1)), of
-        return test, self._encode(y_test, len(test)), of
-
-    def _encode(self, y_test: Any, m: int) -> FloatArray:
-        model = self.model
-        return encode_targets(
-            y_test, model.family, model.classes, model.n_outputs, m, "y_test"
-        )
-
-    def _check_gradients(
-        self, of: Any, X_test: Any, y_test: Any, method: str
-    ) -> FloatArray:
-        if X_test is not None or y_test is not None:
-            raise TypeError(
-                "of: gradients stand in place of X_test and y_test, pass only one"
-            )
-        if method != "influence":
-            raise ValueError(
-                f"method: expected 'influence' with gradients, got {method!r}"
-            )
-        K, q = self.model.theta.shape
-        array = np.asarray(of)
-        if array.ndim == 3 and array.shape[1:] == (K, q):
-            array = array.reshape(len(array), K * q)
-        return to_matrix(array, "of", dtype=np.float64, columns=K * q)
-
     def _output(
         self, m: int, out: NDArray[Any] | None, reduce: str | None
     ) -> NDArray[Any]:
         shape = (self.n_rows,) if reduce == "mean" else (m, self.n_rows)
+        return self._allocate(shape, out)
+
+    def _allocate(
+        self, shape: tuple[int, ...], out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         if out is None:
             check_fits(
-                m * self.n_rows * self._dtype.itemsize,
+                math.prod(shape) * self._dtype.itemsize,
                 min(self._max_memory, available_memory()),
                 f"scores of shape {shape}",
                 "use top(), fewer test rows at a time, or out= with a memory map",

@@ -204,9 +204,14 @@ def delete(problem: Problem, rows: list[int] | Array) -> Problem:
     return replace(problem, X=X, y=y, sample_weight=np.delete(problem.weights(), rows))
 
 
+def leave_out(problem: Problem, theta: Array, rows: list[int] | Array) -> Array:
+    """Return the minimiser (K, q) without the rows numbered, started from `theta`."""
+    return fit(delete(problem, rows), start=theta)
+
+
 def leave_one_out(problem: Problem, theta: Array, i: int) -> Array:
     """Return theta_i (K, q), the minimiser without row i, started from `theta`."""
-    return fit(delete(problem, [i]), start=theta)
+    return leave_out(problem, theta, [i])
 
 
 def target(of: str, family: str, y: Array, eta: Array) -> Array:
@@ -267,9 +272,10 @@ def one_step_deltas(problem: Problem, theta: Array) -> Array:
     return np.stack([solve(problem, H - H_i, g[i]) for i, H_i in enumerate(H_rows)])
 
 
-def _changes(
+def changes(
     problem: Problem, old: Array, new: list[Array], X_test: Array, y: Array, of: str
 ) -> Array:
+    """Return the changes of a target between parameters (m, len(new))."""
     X, family = problem.design(X_test), problem.family
     before = target(of, family, y, X @ old.T)
     return np.stack([target(of, family, y, X @ t.T) - before for t in new], axis=1)
@@ -281,7 +287,7 @@ def one_step_scores(
     """Return f(theta + delta_i) - f(theta) (m, n), delta_i of `one_step_deltas`."""
     deltas = one_step_deltas(problem, theta)
     moved = [theta + delta.reshape(theta.shape) for delta in deltas]
-    return _changes(problem, theta, moved, X_test, y_test, of)
+    return changes(problem, theta, moved, X_test, y_test, of)
 
 
 def exact_scores(
@@ -295,7 +301,7 @@ def exact_scores(
     """Return f(theta_i) - f(theta) (m, rows), theta_i refitted without row i."""
     chosen = range(len(problem.X)) if rows is None else rows
     moved = [leave_one_out(problem, theta, i) for i in chosen]
-    return _changes(problem, theta, moved, X_test, y_test, of)
+    return changes(problem, theta, moved, X_test, y_test, of)
 
 
 def self_influence(problem: Problem, theta: Array) -> Array:

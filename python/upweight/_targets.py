@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Test rows and targets as the engines take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._model import FloatArray, LinearModel
+from ._validate import check_choice, check_columns, encode_targets, to_matrix
+
+TARGETS = ("loss", "margin", "probability")
+
+
+class TargetRows:
+    """Checks of test rows against the model whose targets they are."""
+
+    def __init__(
+        self,
+        model: LinearModel,
+        transform: Callable[[Any], Any],
+        column_names: tuple[str, ...] | None,
+        dtype: Any,
+    ) -> None:
+        self._model = model
+        self._transform = transform
+        self._column_names = column_names
+        self._dtype = dtype
+
+    def rows(
+        self, X_test: Any, y_test: Any, of: str
+    ) -> tuple[NDArray[Any], FloatArray, str]:
+        """Return features (m, p), encoded targets and `of`, all checked."""
+        check_choice(of, TARGETS, "of")
+        family, K = self._model.family, self._model.n_outputs
+        classifier = family in ("binomial", "multinomial")
+        if of == "probability" and (not classifier or (family == "binomial" and K > 1)):
+            raise ValueError(
+                f"of: 'probability' needs a binomial or multinomial model, "
+                f"got {family} with {K} output(s)"
+            )
+        if of == "margin" and K > 1 and not classifier:
+            raise ValueError(
+                f"of: 'margin' of {K} {family} outputs is not one number; pass their "
+                "gradients instead"
+            )
+        if X_test is None:
+            raise TypeError("X_test: expected rows, got None")
+        check_columns(X_test, self._column_names, "X_test")
+        test = to_matrix(
+            self._transform(X_test),
+            "X_test",
+            dtype=self._dtype,
+            columns=self._model.n_features,
+        )
+        if y_test is None:
+            if of == "loss" or K > 1:
+                raise TypeError(f"y_test: expected targets for of={of!r}, got None")
+            return test, np.zeros((len(test), 1)), of
+        return test, self._encode(y_test, len(test)), of
+
+    def _encode(self, y_test: Any, m: int) -> FloatArray:
+        model = self._model
+        return encode_targets(
+            y_test, model.family, model.classes, model.n_outputs, m, "y_test"
+        )
+
+    def gradients(self, of: Any, X_test: Any, y_test: Any, method: str) -> FloatArray:
+        """Return the caller's gradients (m, P)."""
+        if X_test is not None or y_test is not None:
+            raise TypeError(
+                "of: gradients stand in place of X_test and y_test, pass only one"
+            )
+        if method != "influence":
+            raise ValueError(
+                f"method: expected 'influence' with gradients, got {method!r}"
+            )
+        K, q = self._model.theta.shape
+        array = np.asarray(of)
+        if array.ndim == 3 and array.shape[1:] == (K, q):
+            array = array.reshape(len(array), K * q)
+        return to_matrix(array, "of", dtype=np.float64, columns=K * q)
