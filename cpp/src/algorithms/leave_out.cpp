@@ -113,7 +113,38 @@ private:
     own.outputs = K;
     part.spread = move_spread(backend_, own, part.C);
     part.largest_spread = *std::max_element(part.spread.begin(), part.spread.end());
+    part.mean_spread = mean_spread(part);
     return part;
+  }
+
+  /// Part::mean_spread, at the cost of another Gram; what bounds it where that costs
+  /// more than it tells.
+  double mean_spread(const Part<T>& part) const {
+    const index n = problem_.design.rows(), q = problem_.design.columns();
+    if (!part.whitened || part.M == 0 || q > 512 || n < 8 * q)
+      return part.largest_spread;
+    std::vector<double> w = on_host(part.W.diagonal, backend_);
+    for (index j = 0; j < n; ++j)
+      w[at(j)] *= part.spread[at(j)];
+    const Array weights = backend_.zeros(n, 1), S = backend_.zeros(q, q);
+    backend_.upload(w.data(), weights);
+    const std::vector<double> none(at(q), 0.0);
+    backend_.gram(problem_.design, {weights, {}, 1.0, false}, Coupling::shared, none,
+                  {}, S, {});
+    std::vector<double> s = on_host(S, backend_);
+    for (int side = 0; side < 2; ++side) {  // R^-T S R^-1, by rows and by columns
+      for (index i = 0; i < q; ++i)
+        for (index j = 0; j < i; ++j) {
+          if (side == 0)
+            s[at(i * q + j)] = s[at(j * q + i)];  // the upper triangle is what is there
+          else
+            std::swap(s[at(i * q + j)], s[at(j * q + i)]);
+        }
+      backend_.upload(s.data(), S);
+      backend_.solve(Factor{part.R, 1}, S, true);
+      s = on_host(S, backend_);
+    }
+    return backend_.largest_eigenvalue(S) * (1 + 1e-10);
   }
 
   /// |grad J(theta)|_{H^-1} of the part.

@@ -351,6 +351,8 @@ const Kernels table = {UPW_ISA_NAME,
                        &loss_change<float>,
                        &pair_panel,
                        &remainder<float>,
-                       &softmax_remainder<float>};
+                       &remainder<double>,
+                       &softmax_remainder<float>,
+                       &softmax_remainder<double>};
 
 }  // namespace upweight::cpu::UPW_ISA

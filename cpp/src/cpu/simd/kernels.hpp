@@ -76,10 +76,15 @@ struct Kernels {
   /// skew u^2 when `third`, at the means p; returns max |u|.
   float (*remainder)(Family family, bool third, index count, const float* w,
                      const float* p, float* u);
+  double (*remainder_double)(Family family, bool third, index count, const double* w,
+                             const double* p, double* u);
   /// The same of the softmax, output k of row i at u[k * u_stride + i]; returns the
   /// largest spread of u over the outputs of a row.
   float (*softmax_remainder)(index count, index K, const float* s, const float* p,
                              index p_stride, float* u, index u_stride);
+  double (*softmax_remainder_double)(index count, index K, const double* s,
+                                     const double* p, index p_stride, double* u,
+                                     index u_stride);
 };
 
 /// The kernels of the widest instruction set this processor has.
