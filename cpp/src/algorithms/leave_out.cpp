@@ -91,7 +91,7 @@ public:
       if (options_.refine && !(result_.bound[at(b)] <= options_.tol))
         open.push_back(b);
     refit_all(open, true);
-    const bool exact = problem_.family == Family::gaussian;  // in one step
+    const bool exact = formula::move_concordance(problem_.family) == 0;  // in one step
     refit_all(large, options_.refine && !exact);
     return std::move(result_);
   }
