@@ -77,7 +77,8 @@ def _cpu_name() -> str:
 
 
 def _numpy_blas() -> str:
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[index, call-overload]
+    built: Any = np.show_config(mode="dicts")
+    blas = built["Build Dependencies"]["blas"]
     return str(blas.get("openblas configuration") or blas.get("name"))
 
 

@@ -53,7 +53,7 @@ class Floor:
         compute = sum(
             getattr(self, kind) / peak[kind] for kind in ("flops", "flops_single")
         )
-        return max(compute, self.bytes / peak["bytes"])
+        return float(max(compute, self.bytes / peak["bytes"]))
 
 
 @dataclass(frozen=True)

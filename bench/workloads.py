@@ -7,12 +7,12 @@ the programs, not for measuring.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating]
+Floats = NDArray[Any]  # float64; float32 in W5
 Labels = NDArray[np.int64]
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,9 +80,8 @@ def _prepare_bits(quick: bool) -> Prepared:
             )
         }
 
-    return Prepared(
-        {f"upweight, {t} threads": lambda t=t: answer(t) for t in (1, 2, 3, 8)}, check
-    )
+    arms = {f"upweight, {t} threads": partial(answer, t) for t in (1, 2, 3, 8)}
+    return Prepared(arms, check)
 
 
 CASES = (

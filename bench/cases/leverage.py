@@ -16,7 +16,7 @@ def _numpy(X: np.ndarray) -> np.ndarray:
     """Return leverages by a Cholesky factor and its inverse."""
     L = np.linalg.cholesky(X.T @ X)
     Z = X @ np.linalg.inv(L).T
-    return np.einsum("ij,ij->i", Z, Z)
+    return np.asarray(np.einsum("ij,ij->i", Z, Z))
 
 
 def _prepare(quick: bool) -> Prepared:
