@@ -68,8 +68,11 @@ def report(result: Result) -> str:
         else:
             aim = f"{goal['ours']}: {goal['times']:.3g} x of {goal['faster than']}"
         lines.append(f"  {verdict}: {aim}, measured {goal['measured']:.3g}")
-    load = result.machine
-    lines.append(f"  load {load['load before'][0]} to {load['load after'][0]}")
+    facts = result.machine
+    lines.append(
+        f"  load {facts['load before'][0]} to {facts['load after'][0]}, "
+        f"{facts['samples begun while others worked']} samples disturbed"
+    )
     return "\n".join(lines)
 
 

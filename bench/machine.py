@@ -123,6 +123,36 @@ def peaks(quick: bool = False) -> dict[str, float]:
     }
 
 
+def wait_for_calm(most: float = 10.0) -> bool:
+    """Wait until nothing else runs, `most` seconds at most; return whether it came.
+
+    What is waited for may be ours: the threads of some libraries go on spinning for a
+    while when their work is done, and would take a core from whatever is timed next.
+    """
+    end = time.perf_counter() + most
+    while True:
+        before = _ticks()
+        time.sleep(0.1)
+        after = _ticks()
+        if before is None or after is None:
+            return True
+        busy, total = (b - a for a, b in zip(before, after, strict=True))
+        if busy <= 0.05 * max(total, 1):
+            return True
+        if time.perf_counter() > end:
+            return False
+
+
+def _ticks() -> tuple[int, int] | None:
+    """Return the processors' ticks at work, and all of them."""
+    try:
+        line = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
+    except OSError:
+        return None
+    values = [int(word) for word in line.split()[1:9]]
+    return sum(values) - values[3] - values[4], sum(values)
+
+
 class PeakMemory:
     """Bytes resident at most inside the block, beyond those at its start.
 

@@ -171,8 +171,12 @@ def run(case: Case, quick: bool = False, rounds: int | None = None) -> Result:
     numbers = prepared.check(answers)
     del answers
     count = case.rounds if rounds is None or case.rounds == 0 else rounds
-    seconds = _time(prepared.arms, once, count)
-    facts = machine.facts() | {"load before": before, "load after": machine.load()}
+    seconds, disturbed = _time(prepared.arms, once, count, quick)
+    facts = machine.facts() | {
+        "load before": before,
+        "load after": machine.load(),
+        "samples begun while others worked": disturbed,
+    }
     result = Result(case.name, case.job, quick, facts, numbers, seconds)
     if count:
         peaks = machine.peaks(quick)
@@ -185,15 +189,24 @@ def run(case: Case, quick: bool = False, rounds: int | None = None) -> Result:
 
 
 def _time(
-    arms: Mapping[str, Callable[[], Any]], once: dict[str, float], rounds: int
-) -> dict[str, list[float]]:
-    """Time all arms once a round, short ones as a mean over a twentieth of a second."""
+    arms: Mapping[str, Callable[[], Any]],
+    once: dict[str, float],
+    rounds: int,
+    quick: bool,
+) -> tuple[dict[str, list[float]], int]:
+    """Time all arms once a round, short ones as a mean over a twentieth of a second.
+
+    Each sample waits for the machine to come to rest; also returns for how many it
+    did not.
+    """
+    disturbed = 0
     seconds: dict[str, list[float]] = {name: [] for name in arms if rounds}
     repeats = {name: max(1, min(20, int(0.05 / once[name]))) for name in arms}
     for i in range(rounds):
         names = list(arms)
         for name in names if i % 2 == 0 else reversed(names):
             gc.collect()
+            disturbed += not quick and not machine.wait_for_calm()
             total = 0.0
             for _ in range(repeats[name]):
                 start = time.perf_counter()
@@ -201,7 +214,7 @@ def _time(
                 total += time.perf_counter() - start
                 del answer
             seconds[name].append(total / repeats[name])
-    return seconds
+    return seconds, disturbed
 
 
 def _judge(goal: Faster | AtMost, result: Result) -> dict[str, Any]:
