@@ -80,19 +80,18 @@ void update_block(const Tiling& t, index count, const double* A, const double* w
                   index i0, index i1, index j0, index j1, double* B, Matrix C) {
   const Kernels& kernel = kernels();
   Scratch<double> edge(t.wide * t.narrow);
-  for (index j = j0; j < j1; j += t.narrow)  // a narrow panel lies within a wide one
-    kernel.scale_panel(count, A + (j / t.wide) * chunk_rows * t.wide + j % t.wide, w,
-                       B + (j - j0) * chunk_rows);
   for (index j = j0; j < j1; j += t.narrow) {
-    const double* b = B + (j - j0) * chunk_rows;
+    // a narrow panel lies within a wide one
+    kernel.scale_panel(count, A + (j / t.wide) * chunk_rows * t.wide + j % t.wide, w,
+                       B);
     for (index i = std::max(i0, (j / t.wide) * t.wide); i < i1; i += t.wide) {
       const double* a = A + (i / t.wide) * chunk_rows * t.wide;
       if (i + t.wide <= C.cols && j + t.narrow <= C.rows) {
-        kernel.gram_tile(count, a, b, &C(j, i), C.stride);
+        kernel.gram_tile(count, a, B, &C(j, i), C.stride);
         continue;
       }
       std::fill_n(edge.get(), t.wide * t.narrow, 0.0);
-      kernel.gram_tile(count, a, b, edge.get(), t.wide);
+      kernel.gram_tile(count, a, B, edge.get(), t.wide);
       for (index jj = j; jj < std::min(j + t.narrow, C.rows); ++jj)
         for (index ii = i; ii < std::min(i + t.wide, C.cols); ++ii)
           C(jj, ii) += edge[(jj - j) * t.wide + ii - i];
@@ -141,7 +140,7 @@ void gram_by_slots(const Threads& threads, const Design<T>& X, const RowWeights&
     double* mine = sums.get() + slot * stride;
     std::fill_n(mine, stride, 0.0);
     const Matrix my_g(mine + count_blocks * size, g.rows, t.q);
-    Scratch<double> A(padded * chunk_rows), B(padded * chunk_rows), w(chunk_rows);
+    Scratch<double> A(padded * chunk_rows), B(t.narrow * chunk_rows), w(chunk_rows);
     for (index first = n * slot / slots; first < n * (slot + 1) / slots;
          first += chunk_rows) {
       const index count = std::min(chunk_rows, n * (slot + 1) / slots - first);
@@ -200,7 +199,7 @@ void gram_by_tiles(const Threads& threads, const Design<T>& X, const RowWeights&
       weights_of_chunk(W, blocks[static_cast<std::size_t>(b)], first, count,
                        weights.get() + b * chunk_rows);
     threads.run(count_blocks * count_tiles + 1, [&](index task) {
-      Scratch<double> B(block_columns * chunk_rows);
+      Scratch<double> B(t.narrow * chunk_rows);
       if (task == count_blocks * count_tiles) {
         if (!g.empty())
           update_gradient(t, count, A.get(), r, first, B.get(), g);
