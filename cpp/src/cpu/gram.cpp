@@ -230,7 +230,8 @@ void CpuBackend<T>::gram(const Design<T>& X, const RowWeights& W, Coupling coupl
                          Matrix g) const {
   const index q = X.columns();
   const std::vector<Block> blocks = blocks_of(W, coupling);
-  threads_.ranges(H.rows, 64, [&](index first, index last) {
+  const index at_once = std::max<index>(64, (index(1) << 18) / H.cols);
+  threads_.ranges(H.rows, at_once, [&](index first, index last) {
     for (index i = first; i < last; ++i)
       std::fill_n(H.row(i), H.cols, 0.0);
   });
