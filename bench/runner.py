@@ -176,8 +176,8 @@ def run(case: Case, quick: bool = False, rounds: int | None = None) -> Result:
     del answers
     count = case.rounds if rounds is None or case.rounds == 0 else rounds
     seconds, disturbed = _time(prepared.arms, once, count, quick)
-    for arm, share in prepared.shares.items():
-        seconds[arm] = [each / share for each in seconds.get(arm, [])]
+    for name, share in prepared.shares.items():
+        seconds[name] = [each / share for each in seconds.get(name, [])]
     facts = machine.facts() | {
         "load before": before,
         "load after": machine.load(),

@@ -64,7 +64,7 @@ def _prepare(
     warm = Refits(X, y, l2, model.theta, rows)
     tight = Refits(X, y, l2, model.theta, rows, "newton-cholesky", 1e-12)
 
-    def ours() -> uw.Influence:
+    def ours() -> Any:
         return uw.Influence(model, X, y).leave_one_out(tol=tol)
 
     def check(answers: dict[str, Any]) -> dict[str, float]:
