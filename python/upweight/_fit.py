@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -84,8 +85,90 @@ def fit(
     >>> round(float(model.coef_[0]), 6), round(model.intercept_, 6)
     (2.0, 1.0)
     """
+    training = prepare(X, y, family, fit_intercept, sample_weight)
+    return training.fit(
+        check_number(l2, "l2"),
+        training.start(),
+        int(check_number(max_iter, "max_iter", least=1)),
+        resolve_threads(n_threads),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """Validated data of a fit, for one penalty or many."""
+
+    X: NDArray[Any]  # (n, p) float32 or float64
+    y: FloatArray  # (n, K), or (n, 1) class numbers
+    weights: FloatArray | None  # (n, 1)
+    family: str
+    outputs: int
+    fit_intercept: bool
+    classes: NDArray[Any] | None
+    names: tuple[str, ...] | None
+
+    def start(self) -> list[float]:
+        """Return the optimum of the intercept alone: it spares Newton steps."""
+        return _start(
+            self.X.shape[1],
+            self.family,
+            self.y,
+            self.weights,
+            self.outputs,
+            self.fit_intercept,
+        )
+
+    def model(self, theta: FloatArray, l2: float, **found: Any) -> LinearModel:
+        """Return the model with these parameters (K, q)."""
+        return LinearModel(
+            self.family,
+            theta,
+            self.fit_intercept,
+            l2,
+            classes=self.classes,
+            feature_names=self.names,
+            **found,
+        )
+
+    def fit(
+        self, l2: float, start: list[float], max_iter: int, n_threads: int
+    ) -> LinearModel:
+        """Return the minimiser, by Newton steps from the flat parameters `start`."""
+        features = self.X.shape[1]
+        with explain_singular(features, self.names):
+            result = _core.fit(
+                self.X,
+                self.fit_intercept,
+                getattr(_core.Family, self.family),
+                self.outputs,
+                self.y,
+                self.weights,
+                penalty_vector(features, l2, self.fit_intercept, 0.0),
+                start,
+                max_iter,
+                self.classes is not None,
+                n_threads,
+            )
+        if not result["converged"]:
+            raise NotConvergedError(
+                f"fit: after {result['iterations']} Newton steps the last one still "
+                f"moved a linear predictor by {result['last_move']:.3g}; the gradient "
+                f"is {result['gradient_norm']:.3g}. Use l2 > 0 (the data may be "
+                "separable), scale the columns, or raise max_iter"
+            )
+        return self.model(
+            result["theta"].reshape(self.outputs, -1),
+            l2,
+            n_iter=result["iterations"],
+            gradient_norm=result["gradient_norm"],
+        )
+
+
+def prepare(
+    X: Any, y: Any, family: str, fit_intercept: bool, sample_weight: Any
+) -> Training:
+    """Check the data of a fit and code its targets."""
     check_choice(family, FAMILIES, "family")
-    penalty = check_number(l2, "l2")
     rows = to_matrix(X, "X")
     n = rows.shape[0]
     weights = check_weights(sample_weight, n)
@@ -104,38 +187,15 @@ def fit(
             raise ValueError(f"y: expected shape ({n},), got {np.shape(y)}")
     targets = encode_targets(y, family, classes, outputs, n, "y")
     _check_weighted_classes(targets, weights, classes, outputs)
-    with explain_singular(rows.shape[1], column_names(X)):
-        result = _core.fit(
-            rows,
-            bool(fit_intercept),
-            getattr(_core.Family, family),
-            outputs,
-            targets,
-            weights,
-            penalty_vector(rows.shape[1], penalty, bool(fit_intercept), 0.0),
-            _start(
-                rows.shape[1], family, targets, weights, outputs, bool(fit_intercept)
-            ),
-            int(check_number(max_iter, "max_iter", least=1)),
-            classes is not None,
-            resolve_threads(n_threads),
-        )
-    if not result["converged"]:
-        raise NotConvergedError(
-            f"fit: after {result['iterations']} Newton steps the last one still moved "
-            f"a linear predictor by {result['last_move']:.3g}; the gradient is "
-            f"{result['gradient_norm']:.3g}. Use l2 > 0 (the data may be separable), "
-            "scale the columns, or raise max_iter"
-        )
-    return LinearModel(
+    return Training(
+        rows,
+        targets,
+        weights,
         family,
-        result["theta"].reshape(outputs, -1),
+        outputs,
         bool(fit_intercept),
-        penalty,
-        classes=classes,
-        feature_names=column_names(X),
-        n_iter=result["iterations"],
-        gradient_norm=result["gradient_norm"],
+        classes,
+        column_names(X),
     )
 
 
