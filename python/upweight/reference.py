@@ -13,6 +13,8 @@ column is unpenalised, H is singular; `solve` then leaves its sum over classes a
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
@@ -302,6 +304,47 @@ def exact_scores(
     chosen = range(len(problem.X)) if rows is None else rows
     moved = [leave_one_out(problem, theta, i) for i in chosen]
     return changes(problem, theta, moved, X_test, y_test, of)
+
+
+def loo_path(problem: Problem, l2s: list[float]) -> tuple[Array, Array]:
+    """Return optima (L, K, q) and held-out losses (L, n): n refits a penalty."""
+    thetas, losses, X = [], [], problem.design()
+    for l2 in l2s:
+        each = replace(problem, l2=l2)
+        thetas.append(fit(each))
+        held_out = [leave_one_out(each, thetas[-1], i) for i in range(len(X))]
+        eta = np.stack([theta @ x for theta, x in zip(held_out, X, strict=True)])
+        losses.append(loss(problem.family, problem.y, eta))
+    return np.stack(thetas), np.stack(losses)
+
+
+def jackknife_plus(
+    problem: Problem, X_test: Array, alpha: float, groups: Array | None = None
+) -> Array:
+    """Return the ends (m, 2) of jackknife+ intervals; CV+ with a label a row.
+
+    Barber et al. (2021), equations 6 and 11: with mu_i the refit without row i (or its
+    group) and R_i = |y_i - mu_i(x_i)|, the floor(alpha (n + 1))-th smallest mu_i(x) -
+    R_i and the ceil((1 - alpha) (n + 1))-th smallest mu_i(x) + R_i.
+    """
+    X, theta, n = problem.design(), fit(problem), len(problem.X)
+    labels = np.arange(n) if groups is None else groups
+    refits = [leave_out(problem, theta, np.flatnonzero(labels == g)) for g in labels]
+    R = [abs(problem.y[i, 0] - X[i] @ refits[i][0]) for i in range(n)]
+    rank = Fraction(str(alpha)) * (n + 1)  # alpha as it is written, not as it is stored
+    low, high = floor(rank), ceil(n + 1 - rank)
+    ends = []
+    for x in problem.design(X_test):
+        mu = [float(x @ refit[0]) for refit in refits]
+        lower = sorted(mu[i] - R[i] for i in range(n))
+        upper = sorted(mu[i] + R[i] for i in range(n))
+        ends.append(
+            (
+                lower[low - 1] if low >= 1 else -np.inf,
+                upper[high - 1] if high <= n else np.inf,
+            )
+        )
+    return np.array(ends)
 
 
 def self_influence(problem: Problem, theta: Array) -> Array:
