@@ -17,6 +17,7 @@ except ImportError as error:
 from ._config import backends, show_config
 from ._fit import fit
 from ._influence import Influence
+from ._loo_path import LooPath, loo_path
 from ._model import LinearModel
 from ._results import TopK
 from .adapters import register_adapter
@@ -25,11 +26,13 @@ from .errors import NotConvergedError, UnsupportedModelError
 __all__ = [
     "Influence",
     "LinearModel",
+    "LooPath",
     "NotConvergedError",
     "TopK",
     "UnsupportedModelError",
     "backends",
     "fit",
+    "loo_path",
     "register_adapter",
     "show_config",
 ]

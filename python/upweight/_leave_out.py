@@ -86,7 +86,7 @@ class LeftOut:
     def losses(self) -> FloatArray:
         """Return the members' losses, without row weights (M,)."""
         y = self.data.y[self.sets.members]
-        return _loss(self.model.family, y, self.margins())
+        return row_losses(self.model.family, y, self.margins())
 
     def coef(self, chosen: NDArray[np.int64]) -> FloatArray:
         """Return theta without each chosen set (len(chosen), K, q)."""
@@ -324,10 +324,11 @@ class LeaveGroupOut:
         return self._found.scores(X_test, y_test, of, out)
 
 
-def _loss(family: str, y: FloatArray, eta: FloatArray) -> FloatArray:
+def row_losses(family: str, y: FloatArray, eta: FloatArray) -> FloatArray:
     """Return losses (n,), arranged so as not to cancel."""
     if family != "multinomial":
-        return reference.loss(family, y, eta)
+        with np.errstate(invalid="ignore"):  # NaN where there is no optimum
+            return reference.loss(family, y, eta)
     label = y.astype(np.intp)
     rest = eta - np.take_along_axis(eta, label, axis=1)
     top = np.maximum(rest.max(axis=1), 0.0)
