@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ..runner import Case
-from . import accuracy, fit, hessian, leave_one_out, leverage, scores, top
+from . import accuracy, fit, hessian, leave_one_out, leverage, path, scores, top
 
 CASES: tuple[Case, ...] = (
     *accuracy.CASES,
@@ -14,4 +14,5 @@ CASES: tuple[Case, ...] = (
     *leverage.CASES,
     *fit.CASES,
     *leave_one_out.CASES,
+    *path.CASES,
 )
