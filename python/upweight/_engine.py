@@ -317,11 +317,14 @@ class NumpyEngine:
     ) -> Any:
         thetas, moves, route = [], [], []
         X = self._problem.design()
+        without, how = reference.leave_out, 3
+        if tol is None:  # the Newton step, of which the definition proves nothing
+            without, how = reference.one_step_without, 0
         for first, last in itertools.pairwise(offsets):
             rows = members[first:last]
             try:
-                theta = reference.leave_out(self._problem, self._theta, rows)
-                route.append(3)
+                theta = without(self._problem, self._theta, rows)
+                route.append(how)
             except (RuntimeError, np.linalg.LinAlgError):
                 theta = np.full_like(self._theta, np.nan)
                 route.append(4)

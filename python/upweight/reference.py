@@ -347,6 +347,53 @@ def jackknife_plus(
     return np.array(ends)
 
 
+def one_step_without(problem: Problem, theta: Array, rows: list[int] | Array) -> Array:
+    """Return the parameters (K, q) one Newton step from the optimum, without `rows`."""
+    H = hessian(delete(problem, rows), theta)
+    step = solve(problem, H, gradients(problem, theta)[rows].sum(axis=0))
+    return np.asarray(theta + step.reshape(theta.shape))
+
+
+def group_scores(
+    problem: Problem,
+    theta: Array,
+    groups: list[Array],
+    X_test: Array,
+    y_test: Array,
+    of: str = "loss",
+    method: str = "influence",
+) -> Array:
+    """Return the change of a target without each group of rows (m, groups).
+
+    "influence" is the sum of the rows' scores, "one_step" the target one Newton step
+    from the optimum, "exact" the target at the optimum without the group.
+    """
+    if method == "influence":
+        G = target_gradient(of, problem, theta, X_test, y_test)
+        S = scores(problem, theta, G)
+        return np.stack([S[:, rows].sum(axis=1) for rows in groups], axis=1)
+    without = one_step_without if method == "one_step" else leave_out
+    moved = [without(problem, theta, rows) for rows in groups]
+    return changes(problem, theta, moved, X_test, y_test, of)
+
+
+def predicted_class(eta: Array) -> int:
+    """Return the class of one row's linear predictors (K,): 0 or 1 when K is 1."""
+    return int(eta[0] > 0) if len(eta) == 1 else int(eta.argmax())
+
+
+def flipping_prefix(
+    problem: Problem, theta: Array, x: Array, order: Array
+) -> int | None:
+    """Return how many rows of `order` to leave out for a refit to change x's class."""
+    x = problem.design(x[None, :])[0]
+    before = predicted_class(theta @ x)
+    for k in range(1, len(order) + 1):
+        if predicted_class(leave_out(problem, theta, order[:k]) @ x) != before:
+            return k
+    return None
+
+
 def self_influence(problem: Problem, theta: Array) -> Array:
     """Return g_i' H^-1 g_i (n,), with the row's weight in both g_i."""
     return scores(problem, theta, gradients(problem, theta)).diagonal()
