@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._certified import check_steps
 from ._config import backends
 from ._deletion import Deletion
 from ._diagnostics import Diagnostics
 from ._engine import Engine, NumpyEngine, TrainingData, cpu_engine
+from ._exact_top import certified_top
 from ._fit import explain_singular, penalty_vector
+from ._groups import group_sums, score_blocks
+from ._influential_set import FlipSet, InfluentialSet, flip_set, influential_set
 from ._jackknife import (
     PredictionIntervals,
     check_alpha,
@@ -29,7 +33,7 @@ from ._model import FloatArray, LinearModel
 from ._plan import SOLVERS, make_plan
 from ._results import Plan, Polish, TopK, meaning
 from ._row_sets import RowSets, row_groups, single_rows
-from ._targets import TargetRows
+from ._targets import TARGETS, TargetRows
 from ._validate import (
     check_choice,
     check_columns,
@@ -189,14 +193,9 @@ class Influence:
                 fitted.n_features, fitted.l2, fitted.fit_intercept, fitted.intercept_l2
             ),
         )
-        self._engine: Engine
-        if self.backend == "numpy":
-            self._engine = NumpyEngine(self._data, polish)
-        else:
-            with explain_singular(fitted.n_features, column_names(features)):
-                self._engine = cpu_engine(
-                    self._data, self.solver, polish, cg_rtol, threads
-                )
+        self._cg_rtol, self._threads = cg_rtol, threads
+        with explain_singular(fitted.n_features, column_names(features)):
+            self._engine = self._make_engine(self._data, polish)
         self.polish = Polish(*self._engine.polish)
         self.model: LinearModel = replace(
             fitted,
@@ -215,6 +214,11 @@ class Influence:
                 UserWarning,
                 stacklevel=2,
             )
+
+    def _make_engine(self, data: TrainingData, polish: bool = True) -> Engine:
+        if self.backend == "numpy":
+            return NumpyEngine(data, polish)
+        return cpu_engine(data, self.solver, polish, self._cg_rtol, self._threads)
 
     def __repr__(self) -> str:
         n, p = self._data.X.shape
@@ -310,14 +314,22 @@ class Influence:
         return out
 
     def top(
-        self, X_test: Any = None, y_test: Any = None, k: int = 10, *, of: Any = "loss"
+        self,
+        X_test: Any = None,
+        y_test: Any = None,
+        k: int = 10,
+        *,
+        of: Any = "loss",
+        method: str = "influence",
+        tol: float = 1e-6,
     ) -> TopK:
         """Find the k most helpful and most harmful training rows of each test row.
 
         The same as sorting `scores`, ties going to the lower row number, but the
-        (m, n) matrix is never formed: tiles are scanned in low precision, in an order
-        that ends early, and what a proved rounding bound cannot exclude is recomputed
-        in float64.
+        (m, n) matrix is never formed. ``method="influence"`` scans tiles in low
+        precision, in an order that ends early, and recomputes in float64 what a proved
+        rounding bound cannot exclude. ``"exact"`` ranks by the target at the optimum
+        without each row, and says which places are proved.
 
         Parameters
         ----------
@@ -325,19 +337,68 @@ class Influence:
             As in `scores`.
         k : int, default 10
             Rows to return at each end, 1 to n.
+        method : {"influence", "one_step", "exact"}
+            As in `scores`. ``"one_step"`` and ``"exact"`` return bounds as well.
+        tol : float, default 1e-6
+            With ``method="exact"``, as in `leave_one_out`. A smaller one proves more
+            places, where rows are no ties.
 
         Returns
         -------
         TopK
+            Scores are changes of the target without the row, in its unit; for a loss,
+            positive = helpful. ``.helpful_certain`` and ``.harmful_certain``: where
+            the bounds prove the place.
+
+        Raises
+        ------
+        ValueError
+            For shapes, labels or arguments that do not fit, and for ``"one_step"`` or
+            ``"exact"`` with ``solver="cg"`` or ``"mixed"``: no float64 factor.
+
+        Notes
+        -----
+        ``"exact"`` takes the Newton step without every row and its certificate (see
+        `LeaveOneOut`), refines only the rows that these bounds cannot exclude for some
+        test row, which may be all of them (``.rows_verified``), and works in blocks of
+        test rows: 2 m n P flops or twice that, and refining.
+
+        Examples
+        --------
+        >>> import numpy as np, upweight as uw
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.standard_normal((500, 3))
+        >>> y = (X[:, 0] + rng.standard_normal(500) > 0).astype(int)
+        >>> inf = uw.Influence(uw.fit(X, y, family="binomial", l2=1.0), X, y)
+        >>> top = inf.top(X[:2], y[:2], k=3, method="exact")
+        >>> bool(top.helpful_certain.all()), top.rows_verified < 500
+        (True, True)
         """
         count = check_count(k, "k", most=self.n_rows, what="the training rows")
-        if isinstance(of, str):
-            test, targets, of = self._targets.rows(X_test, y_test, of)
+        check_choice(method, _METHODS, "method")
+        if not isinstance(of, str):
+            gradients = self._targets.gradients(of, X_test, y_test, method)
+            top = self._engine.gradient_top(gradients, count)
+            return TopK(*top[:4], "gradient", self.backend, self.solver, top[4])
+        test, targets, of = self._targets.rows(X_test, y_test, of)
+        if method == "influence":
             top = self._engine.top(test, targets, of, count)
             return TopK(*top[:4], of, self.backend, self.solver, top[4])
-        gradients = self._targets.gradients(of, X_test, y_test, "influence")
-        top = self._engine.gradient_top(gradients, count)
-        return TopK(*top[:4], "gradient", self.backend, self.solver, top[4])
+        helpful, harmful, verified, lost = certified_top(
+            lambda rows, tol: self._leave_out(single_rows(rows, self.n_rows), tol),
+            test,
+            targets,
+            of,
+            count,
+            check_number(tol, "tol") if method == "exact" else None,
+            min(self._max_memory, available_memory()),
+        )
+        return TopK(
+            *helpful[:2], *harmful[:2], of, self.backend, self.solver,
+            len(test) * self.n_rows, method, helpful.bounds, harmful.bounds,
+            helpful.certain, harmful.certain, verified,
+            tol if method == "exact" else None, lost,
+        )  # fmt: skip
 
     def self_influence(self) -> FloatArray:
         """Return S[i, i] = g_i' H^-1 g_i of every training row, float64 (n,).
@@ -481,6 +542,227 @@ class Influence:
             sets, method = row_groups(groups, self.n_rows)[1], "CV+"
             check_partition(sets, self.n_rows)
         return prediction_intervals(self._leave_out(sets, 1e-6), X_test, level, method)
+
+    def group_scores(
+        self,
+        groups: Any,
+        X_test: Any = None,
+        y_test: Any = None,
+        *,
+        of: Any = "loss",
+        method: str = "influence",
+        tol: float = 1e-6,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """Predict the change of each test row's target without each group of rows.
+
+        Parameters
+        ----------
+        groups : array-like of shape (n,), or sequence of arrays of row numbers
+            As in `leave_group_out`: one label a training row, or the rows of each
+            group. Groups may overlap.
+        X_test, y_test, of
+            As in `scores`.
+        method : {"influence", "one_step", "exact"}
+            ``"influence"``: the sum of the members' scores. ``"one_step"``: the target
+            after the Newton step that removes the whole group, which sees that members
+            stand in for each other. ``"exact"``: at the optimum without the group, by
+            `leave_group_out`, whose ``scores`` also returns the bounds.
+        tol : float, default 1e-6
+            With ``method="exact"``, as in `leave_group_out`.
+        out : ndarray of shape (m, g), optional
+            Where to write, of the data's dtype; may be a memory map.
+
+        Returns
+        -------
+        ndarray of shape (m, g)
+            Entry [t, b]: predicted change of target t when group b is removed, in the
+            target's unit (nats for a loss, half squares for a gaussian one). For a
+            loss, positive = helpful: without the group it rises. Columns are in the
+            order of the groups given, or of the sorted labels.
+
+        Raises
+        ------
+        ValueError
+            For groups, shapes or labels that do not fit; a group that leaves no row;
+            ``"one_step"`` where H without a group is singular (``"exact"`` is NaN
+            where there is no optimum); and for either with ``solver="cg"`` or
+            ``"mixed"``.
+
+        Notes
+        -----
+        Koh, Ang, Teo and Liang (2019) measure how far sums of influences are from the
+        truth: they keep the order of groups, and tend to understate the size. Sums are
+        taken in float64 from blocks of test rows; (m, n) is never formed.
+
+        Examples
+        --------
+        >>> import numpy as np, upweight as uw
+        >>> X, y = np.ones((3, 1)), np.array([0.0, 3.0, 0.0])
+        >>> inf = uw.Influence(uw.fit(X, y, fit_intercept=False), X, y)
+        >>> groups = [[0], [0, 2]]  # without both zeros the mean is 3
+        >>> inf.group_scores(groups, [[1.0]], [0.0]).round(6).tolist()
+        [[0.333333, 0.666667]]
+        >>> inf.group_scores(groups, [[1.0]], [0.0], method="exact").round(6).tolist()
+        [[0.625, 4.0]]
+        """
+        check_choice(method, _METHODS, "method")
+        labels, sets = row_groups(groups, self.n_rows)
+        if isinstance(of, str) and method != "influence":
+            step = check_number(tol, "tol") if method == "exact" else None
+            left = self._leave_out(sets, step)
+            if step is None:
+                check_steps(left, labels)
+            return left.scores(X_test, y_test, of, out).scores
+        m, fill = score_blocks(self._engine, self._targets, X_test, y_test, of, method)
+        out = self._allocate((m, len(sets)), out)
+        limit = min(self._max_memory, available_memory())
+        group_sums(fill, sets, self.n_rows, limit, out)
+        return out
+
+    def most_influential_set(
+        self,
+        X_test: Any,
+        y_test: Any = None,
+        size: int = 10,
+        *,
+        of: str = "loss",
+        direction: str = "raise",
+        greedy: bool = False,
+        tol: float = 1e-6,
+    ) -> InfluentialSet:
+        """Choose the training rows whose joint removal changes a target most.
+
+        The target is the mean over the test rows. The rows with the best scores are
+        chosen, and what the model says without all of them is then found exactly.
+
+        Parameters
+        ----------
+        X_test, y_test
+            As in `scores`.
+        size : int, default 10
+            Rows to choose, 1 to n - 1.
+        of : {"loss", "margin", "probability"}
+            As in `scores`.
+        direction : {"raise", "lower"}
+            What removing the set shall do to the target. Of a loss, ``"raise"``
+            chooses the most helpful rows, ``"lower"`` the most harmful ones.
+        greedy : bool, default False
+            Fit and score anew after each choice: rows that stand in for each other no
+            longer hide each other. One fit and one row of scores a choice.
+        tol : float, default 1e-6
+            As in `leave_group_out`.
+
+        Returns
+        -------
+        InfluentialSet
+            The change by the sum of scores, by one Newton step, and the exact one with
+            its bound, side by side. The set is the best by its (additive or greedy)
+            scores; that no other set does more is not proved.
+
+        Raises
+        ------
+        ValueError
+            For shapes, labels or arguments that do not fit, and with ``solver="cg"``
+            or ``"mixed"``.
+
+        Notes
+        -----
+        Broderick, Giordano and Meager (2020), arXiv 2011.14999, for the additive set;
+        Kuschnig, Zens and Crespo Cuaresma (2021) for the greedy one.
+
+        Examples
+        --------
+        >>> import numpy as np, upweight as uw
+        >>> X, y = np.ones((4, 1)), np.array([0.0, 3.0, 0.0, 5.0])
+        >>> inf = uw.Influence(uw.fit(X, y, fit_intercept=False), X, y)
+        >>> found = inf.most_influential_set([[1.0]], size=2, of="margin")
+        >>> found.rows.tolist(), round(found.exact, 6)  # the mean goes from 2 to 4
+        ([0, 2], 2.0)
+        """
+        count = check_count(
+            size, "size", most=self.n_rows - 1, what="of the training rows, less one"
+        )
+        check_choice(of, TARGETS, "of")
+        check_choice(direction, ("raise", "lower"), "direction")
+        check_number(tol, "tol")
+        test = self._targets.rows(X_test, y_test, of)
+        refit = self._make_engine if greedy else None
+        with explain_singular(self.model.n_features, self._column_names):
+            return influential_set(
+                self._at_optimum(), self._engine, refit, self._leave_out, test, count,
+                direction, tol,
+            )  # fmt: skip
+
+    def flip_set(
+        self, x: Any, max_size: int | None = None, tol: float = 1e-6
+    ) -> FlipSet:
+        """Find few training rows without which one prediction is another class.
+
+        Rows are taken in the order of their scores on the lead of the predicted class.
+        Sums of scores say about how many it takes; refits with a bound then find the
+        size at which the prediction really changes while one row less does not do it.
+
+        Parameters
+        ----------
+        x : array-like of shape (p,) or (1, p)
+            One row, as the model's ``predict`` takes it.
+        max_size : int, optional
+            Largest set, up to n - 1; the smaller of that and 1000 by default.
+        tol : float, default 1e-6
+            As in `leave_group_out`.
+
+        Returns
+        -------
+        FlipSet
+            ``.rows``, and ``.found``: False where it is impossible, by this order, with
+            up to `max_size` rows. Another order may do with fewer rows: that the set
+            is the smallest of all is not proved.
+
+        Raises
+        ------
+        ValueError
+            If the model is not a classifier, for shapes that do not fit, and with
+            ``solver="cg"`` or ``"mixed"``.
+
+        Notes
+        -----
+        Yang, Ippolito and Wallace (2023), How many and which training points would
+        need to be removed to flip this prediction?, arXiv 2302.02169: their first
+        algorithm, verified.
+
+        Examples
+        --------
+        >>> import numpy as np, upweight as uw
+        >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0], [0.5]])
+        >>> y = np.array(["no", "no", "yes", "yes", "yes"])
+        >>> model = uw.fit(X, y, family="binomial", l2=1.0, fit_intercept=True)
+        >>> found = uw.Influence(model, X, y).flip_set([0.1])
+        >>> found.found, found.label, found.flipped, found.rows.tolist()
+        (True, 'yes', 'no', [4, 2])
+        """
+        model = self.model
+        if model.classes is None:
+            raise ValueError(
+                f"model: expected a classifier, got a regression ({model.family})"
+            )
+        most = self.n_rows - 1
+        size = min(most, 1000) if max_size is None else max_size
+        size = check_count(
+            size, "max_size", most=most, what="of the training rows, less one"
+        )
+        check_number(tol, "tol")
+        row = np.asarray(x)[None, :] if np.ndim(x) == 1 else x
+        test = self._targets.features(row, "x")
+        if len(test) != 1:
+            raise ValueError(f"x: expected one row, got {len(test)}")
+        return flip_set(
+            self._at_optimum(), self._engine, self._leave_out, test, size, tol,
+            (self.backend, self.solver),
+        )  # fmt: skip
+
+    def _at_optimum(self) -> TrainingData:
+        return replace(self._data, model=self.model)
 
     def _leave_out(self, sets: RowSets, tol: float | None) -> LeftOut:
         if tol is not None:

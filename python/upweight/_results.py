@@ -34,14 +34,32 @@ class TopK:
         Row numbers of the training data, best first; ties go to the lower number.
     helpful_scores, harmful_scores : ndarray of shape (m, k), float64
         Scores: the predicted change of the target `of` of the test row when that
-        training row is removed. Helpful rows have the largest scores (for a loss:
-        removing them raises it), harmful rows the smallest.
+        training row is removed, in the target's unit. Helpful rows have the largest
+        scores (for a loss: removing them raises it), harmful rows the smallest. NaN
+        for a row without which there is no optimum; it comes last at both ends.
     of : str
         The target: ``"loss"``, ``"margin"``, ``"probability"`` or ``"gradient"``.
     backend, solver : str
         What computed them.
     pairs_scanned : int
         How many of the m n pairs were looked at; bounds excluded the others.
+    method : {"influence", "one_step", "exact"}
+        What the scores are, as in :meth:`Influence.top`.
+    helpful_bounds, harmful_bounds : ndarray of shape (m, k), float64, or None
+        The exact change is within this of the score. None with ``"influence"``, of
+        which nothing is proved.
+    helpful_certain, harmful_certain : ndarray of shape (m, k), bool, or None
+        True where the bounds prove that the exact changes, too, put this row at this
+        place. False where it might change places with another row that was returned,
+        or with one that was not: ties, and differences under the bounds.
+    rows_verified : int
+        Training rows whose leave-one-out optimum was refined to `tol`: those that the
+        bounds of the Newton step could not exclude for some test row.
+    tol : float or None
+        What was asked for with ``"exact"``.
+    rows_without_optimum : int
+        How many of `rows_verified` no optimum was found without: they have no exact
+        change, and where there are any no place is proved.
     """
 
     helpful_indices: NDArray[np.int64]
@@ -52,12 +70,41 @@ class TopK:
     backend: str
     solver: str
     pairs_scanned: int
+    method: str = "influence"
+    helpful_bounds: NDArray[np.float64] | None = None
+    harmful_bounds: NDArray[np.float64] | None = None
+    helpful_certain: NDArray[np.bool_] | None = None
+    harmful_certain: NDArray[np.bool_] | None = None
+    rows_verified: int = 0
+    tol: float | None = None
+    rows_without_optimum: int = 0
 
     def __repr__(self) -> str:
         m, k = self.helpful_indices.shape
         return (
-            f"TopK(m={m}, k={k}, of={self.of!r}, backend={self.backend!r}, "
-            f"solver={self.solver!r})\n{meaning(self.of)}"
+            f"TopK(m={m}, k={k}, of={self.of!r}, method={self.method!r}, "
+            f"backend={self.backend!r}, solver={self.solver!r})\n"
+            f"{meaning(self.of)}{self._proved()}"
+        )
+
+    def _proved(self) -> str:
+        """Return in words how much of the ranking is proved."""
+        if self.helpful_certain is None or self.harmful_certain is None:
+            return ""
+        certain = np.stack([self.helpful_certain, self.harmful_certain])
+        verified = (
+            "not refined"
+            if self.tol is None
+            else f"{self.rows_verified:,} training rows refined to tol {self.tol:g}"
+        )
+        return (
+            f"\nproved: {certain.sum():,} of {certain.size:,} places ({verified}); "
+            "the others are ties or closer than their bounds"
+            + (
+                f"; without {self.rows_without_optimum:,} rows no optimum was found"
+                if self.rows_without_optimum
+                else ""
+            )
         )
 
 

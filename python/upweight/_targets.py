@@ -47,20 +47,24 @@ class TargetRows:
                 f"of: 'margin' of {K} {family} outputs is not one number; pass their "
                 "gradients instead"
             )
-        if X_test is None:
-            raise TypeError("X_test: expected rows, got None")
-        check_columns(X_test, self._column_names, "X_test")
-        test = to_matrix(
-            self._transform(X_test),
-            "X_test",
-            dtype=self._dtype,
-            columns=self._model.n_features,
-        )
+        test = self.features(X_test, "X_test")
         if y_test is None:
             if of == "loss" or K > 1:
                 raise TypeError(f"y_test: expected targets for of={of!r}, got None")
             return test, np.zeros((len(test), 1)), of
         return test, self._encode(y_test, len(test)), of
+
+    def features(self, X: Any, name: str) -> NDArray[Any]:
+        """Return features (m, p) of the rows that a user calls `name`."""
+        if X is None:
+            raise TypeError(f"{name}: expected rows, got None")
+        check_columns(X, self._column_names, name)
+        return to_matrix(
+            self._transform(X),
+            name,
+            dtype=self._dtype,
+            columns=self._model.n_features,
+        )
 
     def _encode(self, y_test: Any, m: int) -> FloatArray:
         model = self._model
