@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import NotConvergedError, show_config
-from . import demo
+from . import demo, verify
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     demo.add_parser(commands)
+    verify.add_parser(commands)
     config = commands.add_parser("config", help="print versions, BLAS and backends")
     config.set_defaults(run=_config)
     arguments = parser.parse_args(argv)
