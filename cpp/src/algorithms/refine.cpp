@@ -27,6 +27,15 @@ std::size_t at(std::int64_t i) {
   return static_cast<std::size_t>(i);
 }
 
+/// |A delta - g|_{A^-1} of a delta solved in float64: H is off by E, of rounding's size
+/// beside its diagonal, and |E delta|_{A^-1} is at most |H^-1/2 E H^-1/2| |delta|_A /
+/// kept, its first factor up to the square of the pivots' ratio.
+template <class T>
+double step_error(const Part<T>& part, const SetState& s) {
+  return sum_error(part.R.cols, double_unit) * part.pivot_ratio * part.pivot_ratio /
+         s.kept * s.norm;
+}
+
 }  // namespace
 
 template <class T>
@@ -37,8 +46,7 @@ void bound_newton_step(const Part<T>& part, SetState& s) {
   }
   const double R = part.M * std::sqrt(part.largest_spread / s.kept);
   const double D = R * s.norm;
-  const double rounding =
-      sum_error(part.R.cols, double_unit) * part.pivot_ratio * s.norm;
+  const double rounding = step_error(part, s);
   const double nu = phi(D) * s.norm + part.gradient_norm / std::sqrt(s.kept) + rounding;
   s.error = certificate::distance(nu, D, R);
 }
@@ -273,12 +281,15 @@ private:
     const double tail_reach = part_.M * std::sqrt(unread) / root * s.norm;
     const double tail = (cubic_ ? psi(tail_reach) : phi(tail_reach)) * s.norm;
     const double D = std::max(farthest, tail_reach);
-    // of the linear predictors and the sums of a tile, in float32; then of the step
+    // of the linear predictors and the sums of a tile, in float32; then of the step.
+    // |delta|_H may be |delta|_A over root, and errors in the norm of A^-1 again.
     const double condition = part_.whitened ? 1.0 : part_.pivot_ratio;
+    // The tensor holds the set's own rows, whose part is taken off again.
+    const double sums = phi(D) + (cubic_ ? R * s.norm / 2 : 0.0);
     const double rounding =
-        condition / root * s.norm *
-            (sum_error(q_, single_unit) * D + sum_error(512, single_unit) * phi(D)) +
-        sum_error(q_, double_unit) * part_.pivot_ratio * s.norm;
+        condition / s.kept * s.norm *
+            (sum_error(q_, single_unit) * D + sum_error(512, single_unit) * sums) +
+        step_error(part_, s);
     const double floor = tail + rounding + part_.gradient_norm / root;
     // the iterate that the pass began with; from there the next one, as a pass shrinks
     // errors by e^D' - 1, or else as it is `moved` away
