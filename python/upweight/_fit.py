@@ -201,7 +201,8 @@ def _start(
         theta[:, -1] = np.log(counts / s.sum())
         theta[:, -1] -= theta[:, -1].mean()
     else:
-        mean = s @ y / s.sum()
+        # not s @ y: the threads of NumPy's BLAS would wait, spinning, beside ours
+        mean = (s[:, None] * y).sum(axis=0) / s.sum()
         if family == "gaussian":
             theta[:, -1] = mean
         elif family == "poisson":

@@ -97,13 +97,15 @@ struct RemovalTerms {
 };
 
 /// Training rows in the order in which remainders read them, in the coordinates z in
-/// which deltas are given (x itself, or R^-T x), with what their remainders need.
+/// which deltas are given (x itself, or R^-T x), with what their remainders need. R is
+/// the precision that products are made in.
+template <class R>
 struct RemainderRows {
   Family family = Family::gaussian;
   index outputs = 1;
-  MatrixView<const float> Z;       // m x q
-  MatrixView<const float> weight;  // 1 x m: s l'', or s for softmax
-  MatrixView<const float> mean;    // K x m: E y
+  MatrixView<const R> Z;       // m x q
+  MatrixView<const R> weight;  // 1 x m: s l'', or s for softmax
+  MatrixView<const R> mean;    // K x m: E y
 };
 
 /// The words that algorithms are written in. T is the type of the data matrix;
@@ -223,23 +225,31 @@ public:
                                ConstMatrix eta, const std::int64_t* rows,
                                MatrixView<float> weight,
                                MatrixView<float> mean) const = 0;
+  virtual void remainder_terms(Family family, const RowWeights& W, ConstMatrix s,
+                               ConstMatrix eta, const std::int64_t* rows, Matrix weight,
+                               Matrix mean) const = 0;
   /// G_b = sum_j rho_j(delta_b) (x) z_j over the first `count` rows j, without those
   /// at own[..] (places in Z, laid out as sets.members; any other number means not
   /// there). rho is what l' leaves of its linear term at the moved linear predictor,
   /// or, with `third`, of its quadratic one. reach_b (m x 1) = largest move of a row
-  /// that is not own (softmax: spread of it). In float32, summed in float64. The rows
-  /// must not be softmax's when `third`.                            4 m count P flops
-  virtual void remainder_gradient(const RemainderRows& rows, index count, bool third,
-                                  const RowSets& sets, const std::int64_t* own,
-                                  ConstMatrix delta, Matrix G, Matrix reach) const = 0;
+  /// that is not own (softmax: spread of it). Products in the precision of the rows,
+  /// their sums over tiles in float64. Not of softmax when `third`. 4 m count P flops
+  virtual void remainder_gradient(const RemainderRows<float>& rows, index count,
+                                  bool third, const RowSets& sets,
+                                  const std::int64_t* own, ConstMatrix delta, Matrix G,
+                                  Matrix reach) const = 0;
+  virtual void remainder_gradient(const RemainderRows<double>& rows, index count,
+                                  bool third, const RowSets& sets,
+                                  const std::int64_t* own, ConstMatrix delta, Matrix G,
+                                  Matrix reach) const = 0;
   /// cubic[(k1 <= k2), k] = sum_j w_j skew_j z_jk1 z_jk2 z_jk in row k2 (k2 + 1) / 2 +
   /// k1 (q (q + 1) / 2 x q): half the third derivative of the loss.  n q^3 / 3 flops
-  virtual void cubic_tensor(const RemainderRows& rows,
+  virtual void cubic_tensor(const RemainderRows<float>& rows,
                             MatrixView<float> cubic) const = 0;
   /// G_b += cubic(delta_b, delta_b, .) - sum_m w_m skew_m (z_m . delta_b)^2 z_m over
   /// the rows z_m (`Z`, M x q) of set b, their weight and mean in `own`. m q^3 flops
   virtual void cubic_contract(MatrixView<const float> cubic, const RowSets& sets,
-                              const RemainderRows& own, ConstMatrix Z,
+                              const RemainderRows<float>& own, ConstMatrix Z,
                               ConstMatrix delta, Matrix G) const = 0;
   /// The next iterate of the removal of each set, from the remainder's gradient G and V
   /// = H^-1 G: next_b = sum_m V_m (a_m - c_m) - V_b, c = N_b (V_m . G_b), where m runs
@@ -282,6 +292,9 @@ public:
   virtual index potrf(Matrix H, index count, double tolerance) const = 0;
   /// Rows b of B (m x P) become H^-1 b; with `half`, R^-T b.         2 m P^2
   virtual void solve(const Factor& factor, Matrix B, bool half) const = 0;
+
+  /// The largest eigenvalue of a symmetric S, which is overwritten.  4/3 n^3
+  virtual double largest_eigenvalue(Matrix S) const = 0;
 
   /// The same in float32 for a preconditioner: R'R = D^-1 H D^-1 + shift, D^2 = diag H
   /// (1 x P), reading the upper triangle of one block H. Returns the failing row, or

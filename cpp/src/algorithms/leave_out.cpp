@@ -16,6 +16,8 @@ namespace upweight {
 
 namespace {
 
+constexpr double infinite = std::numeric_limits<double>::infinity();
+
 std::size_t at(std::int64_t i) {
   return static_cast<std::size_t>(i);
 }
@@ -70,21 +72,39 @@ public:
     result_.error.assign(at(count), 0.0);
     result_.passes.assign(at(count), 0);
     result_.route.assign(at(count), Route::one_step);
-    std::vector<bool> open(at(count), false);  // not certified to tol
-    std::vector<double> kept(at(count), 1.0);
-    double spread = 0;
+    std::vector<index> large;
+    for (index b = 0; b < count; ++b) {
+      if (is_large(sets.size(b))) {
+        large.push_back(b);
+        continue;
+      }
+      small_.add(sets.members.data() + sets.offsets[at(b)], sets.size(b));
+      numbers_.push_back(b);
+    }
     for (index k = 0; k < parts_of(problem_); ++k) {
       const Part<T> part = make_part(k);
-      spread = std::max(spread, part.largest_spread);
       result_.gradient_norm = std::hypot(result_.gradient_norm, part.gradient_norm);
-      add_part(part, k, open, kept);
+      add_part(part, k);
     }
-    if (options_.refine)
-      refit_open(open, kept, spread);
+    std::vector<index> open;
+    for (const index b : numbers_)
+      if (options_.refine && !(result_.bound[at(b)] <= options_.tol))
+        open.push_back(b);
+    refit_all(open, true);
+    const bool exact = formula::move_concordance(problem_.family) == 0;  // in one step
+    refit_all(large, options_.refine && !exact);
     return std::move(result_);
   }
 
 private:
+  /// Whether a Newton step through the whole Hessian costs less than Woodbury's form.
+  [[nodiscard]] bool is_large(index rows) const {
+    const auto order = static_cast<double>(rows * problem_.outputs);
+    const auto P = static_cast<double>(problem_.parameters());
+    const auto n = static_cast<double>(problem_.design.rows());
+    return rows > 1 && order * order * (order + P) > 5 * n * P * P;
+  }
+
   Part<T> make_part(index k) const {
     const GlmState<T>& state = influence_.state();
     const Factor factor = state.hessian.factor();
@@ -113,7 +133,38 @@ private:
     own.outputs = K;
     part.spread = move_spread(backend_, own, part.C);
     part.largest_spread = *std::max_element(part.spread.begin(), part.spread.end());
+    part.mean_spread = mean_spread(part);
     return part;
+  }
+
+  /// Part::mean_spread, at the cost of another Gram; what bounds it where that costs
+  /// more than it tells.
+  double mean_spread(const Part<T>& part) const {
+    const index n = problem_.design.rows(), q = problem_.design.columns();
+    if (!part.whitened || part.M == 0 || q > 512 || n < 8 * q)
+      return part.largest_spread;
+    std::vector<double> w = on_host(part.W.diagonal, backend_);
+    for (index j = 0; j < n; ++j)
+      w[at(j)] *= part.spread[at(j)];
+    const Array weights = backend_.zeros(n, 1), S = backend_.zeros(q, q);
+    backend_.upload(w.data(), weights);
+    const std::vector<double> none(at(q), 0.0);
+    backend_.gram(problem_.design, {weights, {}, 1.0, false}, Coupling::shared, none,
+                  {}, S, {});
+    std::vector<double> s = on_host(S, backend_);
+    for (int side = 0; side < 2; ++side) {  // R^-T S R^-1, by rows and by columns
+      for (index i = 0; i < q; ++i)
+        for (index j = 0; j < i; ++j) {
+          if (side == 0)
+            s[at(i * q + j)] = s[at(j * q + i)];  // the upper triangle is what is there
+          else
+            std::swap(s[at(i * q + j)], s[at(j * q + i)]);
+        }
+      backend_.upload(s.data(), S);
+      backend_.solve(Factor{part.R, 1}, S, true);
+      s = on_host(S, backend_);
+    }
+    return backend_.largest_eigenvalue(S) * (1 + 1e-10);
   }
 
   /// |grad J(theta)|_{H^-1} of the part.
@@ -134,13 +185,17 @@ private:
     return std::sqrt(std::max(square, 0.0));
   }
 
-  /// Tier 0 of every set, then what of them needs more.
-  void add_part(const Part<T>& part, index k, std::vector<bool>& open,
-                std::vector<double>& kept) {
-    const RowSets& sets = result_.sets;
-    const index K = part.outputs, count = sets.count(), outputs = problem_.outputs;
-    const Array a = backend_.zeros(sets.total(), K),
-                move = backend_.zeros(sets.total(), K);
+  /// The Newton step and its certificate for every set, then what some need more.
+  void add_part(const Part<T>& part, index k) {
+    const index K = part.outputs, count = small_.count(), outputs = problem_.outputs;
+    LeaveOut::Part refined;
+    refined.place.assign(at(result_.sets.count()), -1);
+    if (count == 0) {
+      result_.parts.push_back(std::move(refined));
+      return;
+    }
+    const Array a = backend_.zeros(small_.total(), K);
+    const Array move = backend_.zeros(small_.total(), K);
     const RemovalTerms terms = newton_terms(part, a, move);
     std::vector<SetState> states(at(count));
     for (index b = 0; b < count; ++b) {
@@ -151,39 +206,40 @@ private:
       bound_newton_step(part, s);
     }
     std::vector<double> moves = on_host(move, backend_);
-    LeaveOut::Part refined;
-    refined.place.assign(at(count), -1);
+    std::vector<std::int64_t> place(at(count), -1);
     if (options_.refine)
-      refined.deltas = refine(backend_, problem_.design, part, sets, options_, states,
-                              refined.place);
-    overwrite_moves(refined, K, moves);
+      refined.deltas =
+          refine(backend_, problem_.design, part, small_, options_, states, place);
+    overwrite_moves(refined.deltas, place, K, moves);
     for (index b = 0; b < count; ++b) {
       const SetState& s = states[at(b)];
+      const index number = numbers_[at(b)];
       const bool regular = s.kept > 0;
-      const double bound =
-          regular ? s.reach * s.error : std::numeric_limits<double>::infinity();
-      const double error = regular ? s.error / std::sqrt(s.kept) : bound;
+      const double bound = regular ? s.reach * s.error : infinite;
+      const double error = regular ? s.error / std::sqrt(s.kept) : infinite;
       if (std::isfinite(error))
         result_.farthest =
             std::max(result_.farthest, s.norm / std::sqrt(s.kept) + error);
-      result_.bound[at(b)] = std::max(result_.bound[at(b)], bound);
-      result_.error[at(b)] = std::max(result_.error[at(b)], error);
-      result_.passes[at(b)] = std::max(result_.passes[at(b)], s.passes);
-      result_.route[at(b)] = std::max(result_.route[at(b)], s.route);
-      kept[at(b)] = std::min(kept[at(b)], s.kept);
-      if (!(bound <= options_.tol))
-        open[at(b)] = true;
+      result_.bound[at(number)] = std::max(result_.bound[at(number)], bound);
+      result_.error[at(number)] = std::max(result_.error[at(number)], error);
+      result_.passes[at(number)] = std::max(result_.passes[at(number)], s.passes);
+      const Route route = regular ? s.route : Route::no_optimum;
+      result_.route[at(number)] = std::max(result_.route[at(number)], route);
+      refined.place[at(number)] = place[at(b)];
+      const index from = small_.offsets[at(b)], to = result_.sets.offsets[at(number)];
+      for (index m = 0; m < small_.size(b); ++m)
+        for (index l = 0; l < K; ++l)
+          result_.move[at((to + m) * outputs + (part.whitened ? k : l))] =
+              regular ? moves[at((from + m) * K + l)]
+                      : std::numeric_limits<double>::quiet_NaN();
     }
-    for (index m = 0; m < sets.total(); ++m)
-      for (index l = 0; l < K; ++l)
-        result_.move[at(m * outputs + (part.whitened ? k : l))] = moves[at(m * K + l)];
     result_.parts.push_back(std::move(refined));
   }
 
   /// removal_terms of every set: single rows from the leverages that are there, larger
   /// sets from their whitened rows, a batch at a time.
   RemovalTerms newton_terms(const Part<T>& part, Matrix a, Matrix move) const {
-    const RowSets& sets = result_.sets;
+    const RowSets& sets = small_;
     const index K = part.outputs;
     if (sets.total() == sets.count()) {
       const Array C = backend_.zeros(sets.count(), K * K);
@@ -217,20 +273,20 @@ private:
   }
 
   /// The refined sets' own moves, x'delta.
-  void overwrite_moves(const LeaveOut::Part& refined, index K,
-                       std::vector<double>& moves) const {
+  void overwrite_moves(ConstMatrix deltas, const std::vector<std::int64_t>& place,
+                       index K, std::vector<double>& moves) const {
     RowSets some;
     std::vector<index> begins;
-    for (index b = 0; b < result_.sets.count(); ++b)
-      if (refined.place[at(b)] >= 0) {  // in the order of their places
-        const index begin = result_.sets.offsets[at(b)];
-        some.add(result_.sets.members.data() + begin, result_.sets.size(b));
+    for (index b = 0; b < small_.count(); ++b)
+      if (place[at(b)] >= 0) {  // in the order of their places
+        const index begin = small_.offsets[at(b)];
+        some.add(small_.members.data() + begin, small_.size(b));
         begins.push_back(begin);
       }
     if (begins.empty())
       return;
     const Array out = backend_.zeros(some.total(), K);
-    backend_.own_moves(problem_.design, some, refined.deltas, out);
+    backend_.own_moves(problem_.design, some, deltas, out);
     const std::vector<double> own = on_host(out, backend_);
     for (index b = 0; b < some.count(); ++b)
       std::copy(own.begin() + some.offsets[at(b)] * K,
@@ -238,43 +294,35 @@ private:
                 moves.begin() + begins[at(b)] * K);
   }
 
-  /// Newton's method for what nothing cheaper certified.
-  void refit_open(const std::vector<bool>& open, const std::vector<double>& kept,
-                  double spread) {
+  /// Takes sets through the whole Hessian: to the end by Newton's method, or one step
+  /// of it.
+  void refit_all(const std::vector<index>& numbers, bool to_the_end) {
     const RowSets& sets = result_.sets;
-    const index K = problem_.outputs, P = problem_.parameters();
-    std::vector<index> numbers;
-    for (index b = 0; b < sets.count(); ++b)
-      if (open[at(b)])
-        numbers.push_back(b);
-    if (numbers.empty())
-      return;
+    const index K = problem_.outputs;
     std::vector<double> deltas;
     std::vector<index> found;
     for (const index b : numbers) {
-      const index begin = sets.offsets[at(b)];
-      const Refit fit = refit(influence_, sets.members.data() + begin, sets.size(b),
-                              spread, kept[at(b)]);
-      const bool better = fit.found && !(fit.bound > result_.bound[at(b)]);
+      const index begin = sets.offsets[at(b)], size = sets.size(b);
+      const std::int64_t* rows = sets.members.data() + begin;
+      const Refit fit = to_the_end ? refit(influence_, rows, size)
+                                   : large_step(influence_, rows, size);
       if (!fit.found) {
         result_.route[at(b)] = Route::no_optimum;
-        result_.bound[at(b)] = result_.error[at(b)] =
-            std::numeric_limits<double>::infinity();
-        std::fill_n(result_.move.begin() + begin * K, sets.size(b) * K,
+        result_.bound[at(b)] = result_.error[at(b)] = infinite;
+        std::fill_n(result_.move.begin() + begin * K, size * K,
                     std::numeric_limits<double>::quiet_NaN());
         continue;
       }
-      if (!better)
-        continue;
-      result_.route[at(b)] = Route::refit;
+      result_.route[at(b)] = to_the_end ? Route::refit : Route::one_step;
       result_.bound[at(b)] = fit.bound;
       result_.error[at(b)] = fit.error;
-      result_.farthest = std::max(result_.farthest, fit.distance + fit.error);
+      if (std::isfinite(fit.error))
+        result_.farthest = std::max(result_.farthest, fit.distance + fit.error);
       std::copy(fit.move.begin(), fit.move.end(), result_.move.begin() + begin * K);
       deltas.insert(deltas.end(), fit.delta.begin(), fit.delta.end());
       found.push_back(b);
     }
-    store(deltas, found, P);
+    store(deltas, found, problem_.parameters());
   }
 
   /// Puts refitted changes (found x P) into the parts' deltas.
@@ -311,6 +359,8 @@ private:
   const Problem<T>& problem_;
   LeaveOutOptions options_;
   LeaveOut result_;
+  RowSets small_;               // the sets that Woodbury's form is for
+  std::vector<index> numbers_;  // and their numbers among all
 };
 
 }  // namespace

@@ -2,10 +2,12 @@
 #include "refine.hpp"
 
 #include "certificate.hpp"
+#include "prefix.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 namespace upweight {
 
@@ -46,8 +48,14 @@ void bound_newton_step(const Part<T>& part, SetState& s) {
   }
   const double R = part.M * std::sqrt(part.largest_spread / s.kept);
   const double D = R * s.norm;
+  // sum_j w_j (phi(d_j) u_j)^2 over rows that all move as far as the farthest may, or
+  // by phi(d_j) <= phi(D) / D d_j and sum_j w_j u_j^4 <= |delta|_H^2 sum_j w_j c_jj
+  // u_j^2
+  const double spread = std::min(part.largest_spread, part.mean_spread);
+  const double bend = phi(D) * std::sqrt(spread / part.largest_spread);
   const double rounding = step_error(part, s);
-  const double nu = phi(D) * s.norm + part.gradient_norm / std::sqrt(s.kept) + rounding;
+  const double nu =
+      (D > 0 ? bend : 0.0) * s.norm + part.gradient_norm / std::sqrt(s.kept) + rounding;
   s.error = certificate::distance(nu, D, R);
 }
 
@@ -97,26 +105,45 @@ public:
     const auto refined = static_cast<index>(active.size());
     deltas_ = backend_.zeros(refined, P_);
     previous_ = backend_.zeros(refined, P_);
-    stalled_.assign(states_.size(), false);
     cuts_.resize(states_.size());
+    progress_.assign(states_.size(), Progress::going);
     cubic_ = cubic_pays(active);
-    for (int round = 0; round < options_.max_passes && !active.empty(); ++round) {
-      sort_by_need(active);
-      const index most = sets_at_once();
-      for (index first = 0; first < static_cast<index>(active.size()); first += most) {
-        const index last = std::min(first + most, static_cast<index>(active.size()));
-        pass({active.begin() + first, active.begin() + last});
-      }
-      std::erase_if(active, [&](index b) {
-        return states_[at(b)].within(options_.tol) || stalled_[at(b)];
-      });
-    }
+    rounds(active, single_);
+    // what float32 could not tell apart goes on in float64
+    std::erase_if(active,
+                  [&](index b) { return progress_[at(b)] != Progress::rounding; });
+    for (const index b : active)
+      progress_[at(b)] = Progress::going;
+    cubic_ = false;
+    rounds(active, double_);
     if (part_.whitened)
       backend_.unwhiten(part_.R, deltas_);
     return std::move(deltas_);
   }
 
 private:
+  enum class Progress : std::uint8_t { going, rounding, stalled };
+
+  /// Passes for all of `active` until each is certified or gets no further; those that
+  /// are left when rounding is what holds them up stay in the list.
+  template <class R>
+  void rounds(std::vector<index>& active, Prefix<T, R>& prefix) {
+    std::vector<index> going = active;
+    for (int round = 0; round < options_.max_passes && !going.empty(); ++round) {
+      sort_by_need(going, prefix);
+      for (auto first = going.begin(); first != going.end();) {
+        const auto last = batch_end(first, going.end(), prefix);
+        pass({first, last}, prefix);
+        first = last;
+      }
+      std::erase_if(going, [&](index b) {
+        return states_[at(b)].within(options_.tol) ||
+               progress_[at(b)] != Progress::going;
+      });
+    }
+    std::erase_if(active, [&](index b) { return states_[at(b)].within(options_.tol); });
+  }
+
   /// Under which c_jj rows may be left out of a set's pass, at a quarter of what its
   /// bound may be.
   [[nodiscard]] double cut_of(index b, bool cubic) const {
@@ -155,57 +182,44 @@ private:
   }
 
   /// Sets that need many rows first; the prefix is what the first of them needs.
-  void sort_by_need(std::vector<index>& active) {
-    for (const index b : active)
+  template <class R>
+  void sort_by_need(std::vector<index>& going, Prefix<T, R>& prefix) {
+    for (const index b : going)
       cuts_[at(b)] = cut_of(b, cubic_);
-    std::stable_sort(active.begin(), active.end(),
+    std::stable_sort(going.begin(), going.end(),
                      [&](index a, index b) { return cuts_[at(a)] < cuts_[at(b)]; });
-    const double cut = cuts_[at(active.front())];
-    if (cubic_ && tensor_.empty())
-      make_prefix(0);  // the tensor is of all rows
-    else if (prefix_.empty() || cut < prefix_cut_)
-      make_prefix(0.5 * cut);  // later rounds need a little more
+    const double cut = cuts_[at(going.front())];
+    const bool tensor = cubic_ && tensor_.empty();  // of all rows
+    if (tensor || !prefix.made() || cut < prefix.cut())
+      prefix.make(backend_, design_, part_, tensor ? 0 : 0.5 * cut);  // some to spare
+    if constexpr (std::is_same_v<R, float>)
+      if (tensor) {
+        tensor_ = backend_.zeros_single(q_ * (q_ + 1) / 2, q_);
+        backend_.cubic_tensor(prefix.rows(), tensor_);
+      }
   }
 
-  /// Rows of weight whose spread is over `cut`, largest first.
-  void make_prefix(double cut) {
-    prefix_.clear();
-    for (index j = 0; j < design_.rows(); ++j)
-      if (part_.spread[at(j)] > cut)
-        prefix_.push_back(j);
-    std::stable_sort(prefix_.begin(), prefix_.end(),
-                     [&](std::int64_t i, std::int64_t j) {
-                       return part_.spread[at(i)] > part_.spread[at(j)];
-                     });
-    prefix_cut_ = cut;
-    const auto m = static_cast<index>(prefix_.size());
-    position_.assign(at(design_.rows()), -1);
-    for (index c = 0; c < m; ++c)
-      position_[at(prefix_[at(c)])] = c;
-    Z_ = backend_.zeros_single(m, q_);
-    weight_ = backend_.zeros_single(1, m);
-    mean_ = backend_.zeros_single(part_.outputs, m);
-    if (part_.whitened)
-      backend_.whiten(design_, part_.R, prefix_.data(), Z_.view());
-    else
-      backend_.gather_design(design_, prefix_.data(), Z_.view());
-    backend_.remainder_terms(part_.family, part_.W, part_.s, part_.eta, prefix_.data(),
-                             weight_, mean_);
-    rows_ = {part_.family, part_.outputs, Z_, weight_, mean_};
-    if (cubic_ && tensor_.empty()) {
-      tensor_ = backend_.zeros_single(q_ * (q_ + 1) / 2, q_);
-      backend_.cubic_tensor(rows_, tensor_);
-    }
-  }
-
-  [[nodiscard]] index sets_at_once() const {
-    constexpr index batch_bytes = index(64) << 20;
+  /// Sets that share a batch read as many rows as its first needs: it ends where the
+  /// need has halved, or where it is as large as memory or cache would have it.
+  template <class R, class Iterator>
+  Iterator batch_end(Iterator first, Iterator end, const Prefix<T, R>& prefix) const {
+    constexpr index batch_bytes = index(64) << 20, least_sets = 256, few_rows = 512;
     const index per_set = (5 + part_.outputs) * P_ * index(sizeof(double));
-    return std::clamp<index>(batch_bytes / per_set, 16, 8192);
+    const index most = std::clamp<index>(batch_bytes / per_set, 16, 8192);
+    const index rows = prefix.rows_over(cuts_[at(*first)]);
+    Iterator last = first;
+    while (last != end && last - first < most) {
+      if (last - first >= least_sets && rows > few_rows &&
+          2 * prefix.rows_over(cuts_[at(*last)]) < rows)
+        break;
+      ++last;
+    }
+    return last;
   }
 
   /// One pass for sets sorted by their cuts, which have had as many.
-  void pass(const std::vector<index>& batch) {
+  template <class R>
+  void pass(const std::vector<index>& batch, const Prefix<T, R>& prefix) {
     RowSets sets;
     std::vector<std::int64_t> stored;
     index block = 0;
@@ -233,16 +247,17 @@ private:
     }
     const Array G = backend_.zeros(count, P_);
     const Array reach = backend_.zeros(count, 1), moved2 = backend_.zeros(count, 1);
-    const index rows = rows_over(cuts_[at(batch.front())]);  // enough for all
+    const index rows = prefix.rows_over(cuts_[at(batch.front())]);  // enough for all
     std::vector<std::int64_t> own;
     for (const std::int64_t member : sets.members)
-      own.push_back(position_[at(member)]);
-    backend_.remainder_gradient(rows_, rows, cubic_, sets, own.data(), delta, G, reach);
+      own.push_back(prefix.position(member));
+    backend_.remainder_gradient(prefix.rows(), rows, cubic_, sets, own.data(), delta, G,
+                                reach);
     if (cubic_) {
       const SingleArray w = backend_.zeros_single(1, M),
                         p = backend_.zeros_single(1, M);
       backend_.remainder_terms(part_.family, part_.W, part_.s, part_.eta,
-                               sets.members.data(), w, p);
+                               sets.members.data(), w.view(), p.view());
       backend_.cubic_contract(tensor_, sets, {part_.family, 1, {}, w, p}, E, delta, G);
     }
     Array solved;
@@ -258,37 +273,31 @@ private:
     std::vector<double> farthest(at(count)), moved(at(count));
     backend_.download(reach, farthest.data());
     backend_.download(moved2, moved.data());
-    const bool all_read = rows == static_cast<index>(prefix_.size());
-    const double unread = all_read ? std::min(prefix_cut_, part_.largest_spread)
-                                   : part_.spread[at(prefix_[at(rows)])];
+    constexpr double unit = std::is_same_v<R, float> ? single_unit : double_unit;
     for (index b = 0; b < count; ++b)
       bound_pass(batch[at(b)], part_.M * farthest[at(b)],
-                 std::sqrt(std::max(moved[at(b)], 0.0)), unread, rows);
-  }
-
-  /// How many rows of the prefix have a spread over `cut`.
-  [[nodiscard]] index rows_over(double cut) const {
-    const auto over = [&](std::int64_t j) { return part_.spread[at(j)] > cut; };
-    return std::partition_point(prefix_.begin(), prefix_.end(), over) - prefix_.begin();
+                 std::sqrt(std::max(moved[at(b)], 0.0)), prefix.unread(rows), rows,
+                 unit);
   }
 
   /// The certificate after a pass that changed delta, of norm s.norm, by `moved`. Rows
   /// that were read move by at most `farthest`; of the others c_jj is at most `unread`.
-  void bound_pass(index b, double farthest, double moved, double unread, index rows) {
+  void bound_pass(index b, double farthest, double moved, double unread, index rows,
+                  double unit) {
     SetState& s = states_[at(b)];
     const double root = std::sqrt(s.kept);
     const double R = part_.M * std::sqrt(part_.largest_spread) / root;
     const double tail_reach = part_.M * std::sqrt(unread) / root * s.norm;
     const double tail = (cubic_ ? psi(tail_reach) : phi(tail_reach)) * s.norm;
     const double D = std::max(farthest, tail_reach);
-    // of the linear predictors and the sums of a tile, in float32; then of the step.
-    // |delta|_H may be |delta|_A over root, and errors in the norm of A^-1 again.
+    // of the linear predictors and the sums of a tile; then of the step. |delta|_H may
+    // be |delta|_A over root, and errors in the norm of A^-1 again.
     const double condition = part_.whitened ? 1.0 : part_.pivot_ratio;
     // The tensor holds the set's own rows, whose part is taken off again.
     const double sums = phi(D) + (cubic_ ? R * s.norm / 2 : 0.0);
     const double rounding =
         condition / s.kept * s.norm *
-            (sum_error(q_, single_unit) * D + sum_error(512, single_unit) * sums) +
+            (sum_error(q_, unit) * D + sum_error(512, unit) * sums) +
         step_error(part_, s);
     const double floor = tail + rounding + part_.gradient_norm / root;
     // the iterate that the pass began with; from there the next one, as a pass shrinks
@@ -298,7 +307,10 @@ private:
         std::isfinite(before)
             ? std::min(std::expm1(D + R * before) * before + floor, before + moved)
             : infinite;
-    stalled_[at(b)] = !(moved <= 0.7 * (s.passes == 0 ? s.norm : s.moved));
+    if (unit == single_unit && s.reach * rounding > 0.5 * options_.tol)
+      progress_[at(b)] = Progress::rounding;
+    else if (!(moved <= 0.7 * (s.passes == 0 ? s.norm : s.moved)))
+      progress_[at(b)] = Progress::stalled;
     s.route = cubic_ && rows == 0 && s.passes == 0 ? Route::cubic : Route::passes;
     s.moved = moved;
     s.norm += moved;
@@ -314,13 +326,11 @@ private:
   std::vector<std::int64_t>& place_;
   index q_, P_;
   bool cubic_ = false;
-  double prefix_cut_ = 0;               // spread of rows outside the prefix, at most
-  std::vector<std::int64_t> prefix_;    // rows of X, by falling spread
-  std::vector<std::int64_t> position_;  // their places
+  Prefix<T, float> single_;
+  Prefix<T, double> double_;
+  SingleArray tensor_;
   std::vector<double> cuts_;
-  std::vector<bool> stalled_;
-  SingleArray Z_, weight_, mean_, tensor_;
-  RemainderRows rows_;
+  std::vector<Progress> progress_;
   Array deltas_, previous_;
 };
 

@@ -68,12 +68,19 @@ public:
   void remainder_terms(Family family, const RowWeights& W, ConstMatrix s,
                        ConstMatrix eta, const std::int64_t* rows,
                        MatrixView<float> weight, MatrixView<float> mean) const override;
-  void remainder_gradient(const RemainderRows& rows, index count, bool third,
+  void remainder_terms(Family family, const RowWeights& W, ConstMatrix s,
+                       ConstMatrix eta, const std::int64_t* rows, Matrix weight,
+                       Matrix mean) const override;
+  void remainder_gradient(const RemainderRows<float>& rows, index count, bool third,
                           const RowSets& sets, const std::int64_t* own,
                           ConstMatrix delta, Matrix G, Matrix reach) const override;
-  void cubic_tensor(const RemainderRows& rows, MatrixView<float> cubic) const override;
+  void remainder_gradient(const RemainderRows<double>& rows, index count, bool third,
+                          const RowSets& sets, const std::int64_t* own,
+                          ConstMatrix delta, Matrix G, Matrix reach) const override;
+  void cubic_tensor(const RemainderRows<float>& rows,
+                    MatrixView<float> cubic) const override;
   void cubic_contract(MatrixView<const float> cubic, const RowSets& sets,
-                      const RemainderRows& own, ConstMatrix Z, ConstMatrix delta,
+                      const RemainderRows<float>& own, ConstMatrix Z, ConstMatrix delta,
                       Matrix G) const override;
   void chord_step(const RowSets& sets, index outputs, ConstMatrix HX, ConstMatrix a,
                   ConstMatrix N, ConstMatrix G, ConstMatrix V, Matrix delta,
@@ -94,6 +101,8 @@ public:
 
   index potrf(Matrix H, index count, double tolerance) const override;
   void solve(const Factor& factor, Matrix B, bool half) const override;
+
+  double largest_eigenvalue(Matrix S) const override;
 
   index potrf_single(ConstMatrix H, double shift, MatrixView<float> R,
                      Matrix D) const override;

@@ -34,15 +34,16 @@ public:
   /// True when the list should be cut before more comes in.
   [[nodiscard]] bool full() const { return entries_.size() >= limit_; }
 
-  void add(Entry entry) { entries_.push_back(entry); }
+  void add(Entry entry) {
+    entries_.push_back(entry);
+    raise(entry.score - entry.error);
+  }
 
-  /// Raises the threshold and drops what cannot reach it. When bounds alone leave too
-  /// many, `exact(row)` replaces them, and just k stay.
+  /// Drops what cannot reach the threshold. When bounds alone leave too many,
+  /// `exact(row)` replaces them, and just k stay.
   template <class Exact>
   void cut(const Exact& exact) {
-    if (entries_.size() <= k_)
-      return;
-    by_bound();
+    drop_low();
     if (2 * entries_.size() > limit_)
       finish(exact);
   }
@@ -50,36 +51,45 @@ public:
   /// The k best by exact score, best first.
   template <class Exact>
   const std::vector<Entry>& finish(const Exact& exact) {
-    if (entries_.size() > k_)
-      by_bound();
+    drop_low();
     for (Entry& entry : entries_)
       if (entry.error > 0)
         entry = {exact(entry.row), 0.0, entry.row};
     std::sort(entries_.begin(), entries_.end(), better);
     if (entries_.size() > k_)
       entries_.resize(k_);
-    if (entries_.size() == k_)
-      threshold_ = std::max(threshold_, entries_.back().score);
+    lowest_.clear();
+    for (const Entry& entry : entries_)
+      raise(entry.score);
     return entries_;
   }
 
 private:
-  void by_bound() {
-    lower_.clear();
-    for (const Entry& entry : entries_)
-      lower_.push_back(entry.score - entry.error);
-    const auto kth = lower_.begin() + static_cast<std::ptrdiff_t>(k_) - 1;
-    std::nth_element(lower_.begin(), kth, lower_.end(), std::greater<>());
-    threshold_ = std::max(threshold_, *kth);
+  void drop_low() {
     std::erase_if(entries_, [this](const Entry& entry) {
       return entry.score + entry.error < threshold_;
     });
   }
 
+  /// Takes a lower bound among the k largest, when it is one.
+  void raise(double lower) {
+    if (lowest_.size() == k_) {
+      if (!(lower > lowest_.front()))
+        return;
+      std::pop_heap(lowest_.begin(), lowest_.end(), std::greater<>());
+      lowest_.back() = lower;
+    } else {
+      lowest_.push_back(lower);
+    }
+    std::push_heap(lowest_.begin(), lowest_.end(), std::greater<>());
+    if (lowest_.size() == k_)
+      threshold_ = std::max(threshold_, lowest_.front());
+  }
+
   std::size_t k_, limit_;
   double threshold_ = -std::numeric_limits<double>::infinity();
   std::vector<Entry> entries_;
-  std::vector<double> lower_;
+  std::vector<double> lowest_;  // heap of the k largest lower bounds, least in front
 };
 
 }  // namespace upweight::cpu

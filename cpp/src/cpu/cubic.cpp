@@ -43,7 +43,7 @@ double skew(Family family, double p) {
 }  // namespace
 
 template <class T>
-void CpuBackend<T>::cubic_tensor(const RemainderRows& rows,
+void CpuBackend<T>::cubic_tensor(const RemainderRows<float>& rows,
                                  MatrixView<float> cubic) const {
   constexpr index tile = 256;
   const index n = rows.Z.rows, q = rows.Z.cols;
@@ -90,7 +90,7 @@ void CpuBackend<T>::cubic_tensor(const RemainderRows& rows,
 
 template <class T>
 void CpuBackend<T>::cubic_contract(MatrixView<const float> cubic, const RowSets& sets,
-                                   const RemainderRows& own, ConstMatrix Z,
+                                   const RemainderRows<float>& own, ConstMatrix Z,
                                    ConstMatrix delta, Matrix G) const {
   const index q = delta.cols, batch = delta.rows;
   const std::vector<PairBlock> blocks = pair_blocks(q, 1024);

@@ -99,6 +99,11 @@ void CpuBackend<T>::solve(const Factor& factor, Matrix B, bool half) const {
 }
 
 template <class T>
+double CpuBackend<T>::largest_eigenvalue(Matrix S) const {
+  return blas::largest_eigenvalue(S);
+}
+
+template <class T>
 index CpuBackend<T>::potrf_single(ConstMatrix H, double shift, MatrixView<float> R,
                                   Matrix D) const {
   const index P = H.cols;

@@ -24,6 +24,7 @@ constexpr index chunk_rows = 256;  // depth of a panel: narrow x 256 doubles sta
 constexpr index max_slots = 32;
 constexpr index slot_bytes = index(64) << 20;  // all slots together
 constexpr index block_columns = 256;           // of a task's tile in the large case
+constexpr index span_bytes = index(16) << 20;  // chunks that a tile takes in turn
 
 struct Block {
   index k, l;  // outputs; k <= l
@@ -80,19 +81,18 @@ void update_block(const Tiling& t, index count, const double* A, const double* w
                   index i0, index i1, index j0, index j1, double* B, Matrix C) {
   const Kernels& kernel = kernels();
   Scratch<double> edge(t.wide * t.narrow);
-  for (index j = j0; j < j1; j += t.narrow)  // a narrow panel lies within a wide one
-    kernel.scale_panel(count, A + (j / t.wide) * chunk_rows * t.wide + j % t.wide, w,
-                       B + (j - j0) * chunk_rows);
   for (index j = j0; j < j1; j += t.narrow) {
-    const double* b = B + (j - j0) * chunk_rows;
+    // a narrow panel lies within a wide one
+    kernel.scale_panel(count, A + (j / t.wide) * chunk_rows * t.wide + j % t.wide, w,
+                       B);
     for (index i = std::max(i0, (j / t.wide) * t.wide); i < i1; i += t.wide) {
       const double* a = A + (i / t.wide) * chunk_rows * t.wide;
       if (i + t.wide <= C.cols && j + t.narrow <= C.rows) {
-        kernel.gram_tile(count, a, b, &C(j, i), C.stride);
+        kernel.gram_tile(count, a, B, &C(j, i), C.stride);
         continue;
       }
       std::fill_n(edge.get(), t.wide * t.narrow, 0.0);
-      kernel.gram_tile(count, a, b, edge.get(), t.wide);
+      kernel.gram_tile(count, a, B, edge.get(), t.wide);
       for (index jj = j; jj < std::min(j + t.narrow, C.rows); ++jj)
         for (index ii = i; ii < std::min(i + t.wide, C.cols); ++ii)
           C(jj, ii) += edge[(jj - j) * t.wide + ii - i];
@@ -141,7 +141,7 @@ void gram_by_slots(const Threads& threads, const Design<T>& X, const RowWeights&
     double* mine = sums.get() + slot * stride;
     std::fill_n(mine, stride, 0.0);
     const Matrix my_g(mine + count_blocks * size, g.rows, t.q);
-    Scratch<double> A(padded * chunk_rows), B(padded * chunk_rows), w(chunk_rows);
+    Scratch<double> A(padded * chunk_rows), B(t.narrow * chunk_rows), w(chunk_rows);
     for (index first = n * slot / slots; first < n * (slot + 1) / slots;
          first += chunk_rows) {
       const index count = std::min(chunk_rows, n * (slot + 1) / slots - first);
@@ -172,7 +172,8 @@ void gram_by_slots(const Threads& threads, const Design<T>& X, const RowWeights&
         g(k, i) += sums[slot * stride + count_blocks * size + k * t.q + i];
 }
 
-/// All threads take tiles of the same chunk, straight into the blocks.
+/// All threads take tiles of the same few chunks, straight into the blocks: a tile of
+/// the result stays in cache for all of them.
 template <class T>
 void gram_by_tiles(const Threads& threads, const Design<T>& X, const RowWeights& W,
                    const std::vector<Block>& blocks, ConstMatrix r,
@@ -189,30 +190,42 @@ void gram_by_tiles(const Threads& threads, const Design<T>& X, const RowWeights&
       tiles.push_back({i, j});
   const index count_tiles = static_cast<index>(tiles.size());
 
-  Scratch<double> A(t.padded() * chunk_rows);
-  Scratch<double> weights(count_blocks * chunk_rows);
-  for (index first = 0; first < n; first += chunk_rows) {
-    const index count = std::min(chunk_rows, n - first);
-    threads.ranges(count, 32, [&](index begin, index end) {
-      pack_chunk(X, first + begin, end - begin, A.get() + begin * t.wide);
+  const index chunk_size = t.padded() * chunk_rows;
+  const index span =
+      std::clamp<index>(span_bytes / (chunk_size * index(sizeof(double))), 1, 4);
+  const index span_rows = span * chunk_rows;
+  Scratch<double> A(span * chunk_size);
+  Scratch<double> weights(count_blocks * span_rows);
+  for (index first = 0; first < n; first += span_rows) {
+    const index rows = std::min(span_rows, n - first);
+    threads.ranges(rows, 32, [&](index begin, index end) {  // 32 divides a chunk
+      pack_chunk(X, first + begin, end - begin,
+                 A.get() + begin / chunk_rows * chunk_size +
+                     begin % chunk_rows * t.wide);
     });
-    for (index b = 0; b < count_blocks; ++b)
-      weights_of_chunk(W, blocks[static_cast<std::size_t>(b)], first, count,
-                       weights.get() + b * chunk_rows);
+    threads.ranges(count_blocks, 4, [&](index begin, index end) {
+      for (index b = begin; b < end; ++b)
+        weights_of_chunk(W, blocks[static_cast<std::size_t>(b)], first, rows,
+                         weights.get() + b * span_rows);
+    });
     threads.run(count_blocks * count_tiles + 1, [&](index task) {
-      Scratch<double> B(block_columns * chunk_rows);
-      if (task == count_blocks * count_tiles) {
-        if (!g.empty())
-          update_gradient(t, count, A.get(), r, first, B.get(), g);
-        return;
+      Scratch<double> B(t.narrow * chunk_rows);
+      for (index begin = 0; begin < rows; begin += chunk_rows) {
+        const index count = std::min(chunk_rows, rows - begin);
+        const double* chunk = A.get() + begin / chunk_rows * chunk_size;
+        if (task == count_blocks * count_tiles) {
+          if (!g.empty())
+            update_gradient(t, count, chunk, r, first + begin, B.get(), g);
+          continue;
+        }
+        const index b = task / count_tiles;
+        const Tile tile = tiles[static_cast<std::size_t>(task % count_tiles)];
+        const index i1 = std::min(tile.i + block_columns, t.padded());
+        const index j1 =
+            std::min(tile.j + block_columns, ceil_div(t.q, t.narrow) * t.narrow);
+        update_block(t, count, chunk, weights.get() + b * span_rows + begin, tile.i, i1,
+                     tile.j, j1, B.get(), out[static_cast<std::size_t>(b)]);
       }
-      const index b = task / count_tiles;
-      const Tile tile = tiles[static_cast<std::size_t>(task % count_tiles)];
-      const index i1 = std::min(tile.i + block_columns, t.padded());
-      const index j1 =
-          std::min(tile.j + block_columns, ceil_div(t.q, t.narrow) * t.narrow);
-      update_block(t, count, A.get(), weights.get() + b * chunk_rows, tile.i, i1,
-                   tile.j, j1, B.get(), out[static_cast<std::size_t>(b)]);
     });
   }
 }
@@ -231,7 +244,8 @@ void CpuBackend<T>::gram(const Design<T>& X, const RowWeights& W, Coupling coupl
                          Matrix g) const {
   const index q = X.columns();
   const std::vector<Block> blocks = blocks_of(W, coupling);
-  threads_.ranges(H.rows, 64, [&](index first, index last) {
+  const index at_once = std::max<index>(64, (index(1) << 18) / H.cols);
+  threads_.ranges(H.rows, at_once, [&](index first, index last) {
     for (index i = first; i < last; ++i)
       std::fill_n(H.row(i), H.cols, 0.0);
   });

@@ -97,6 +97,17 @@ template <class T>
 void CpuBackend<T>::gradient(const Design<T>& X, ConstMatrix a, Matrix out) const {
   const index q = X.columns(), tile = tile_rows(q * index(sizeof(double)));
   sum_over_slots(threads_, X.rows(), out, [&](index begin, index end, Matrix mine) {
+    if (a.cols <= 4 && a.stride == a.cols) {  // memory-bound: read X as it is
+      const auto weighted_sum = [] {
+        if constexpr (std::is_same_v<T, double>)
+          return kernels().weighted_sum;
+        else
+          return kernels().weighted_sum_float;
+      }();
+      weighted_sum(end - begin, X.features.cols, X.intercept, X.features.row(begin),
+                   X.features.stride, a.row(begin), a.cols, mine.data);
+      return;
+    }
     Scratch<double> packed(tile * q);
     for (index first = begin; first < end; first += tile) {
       const index count = std::min(tile, end - first);

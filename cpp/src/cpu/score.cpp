@@ -7,7 +7,9 @@
 #include "simd/kernels.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <stdexcept>
+#include <type_traits>
 
 namespace upweight::cpu {
 namespace {
@@ -27,6 +29,102 @@ void score_tile(const Design<D>& X, ConstMatrix a, MatrixView<const T> V, index 
                   MatrixView<const T>(packed, count, q), true, k > 0 ? T(1) : T(0),
                   out);
   }
+}
+
+/// Largest depth of a product that is summed in registers from end to end.
+constexpr index most_depth = 512;
+constexpr index least_test_rows = 16;
+
+/// scores of one output through our own tiles: V is packed once, a tile of training
+/// rows once for all test rows, and each entry is written once, past the cache. BLAS
+/// writes a product of this little depth twice and reads it once.
+template <class T>
+class Products {
+public:
+  Products(const Design<T>& X, ConstMatrix a, ConstMatrix V)
+      : X_(X), a_(a), depth_(X.columns()), narrow_(kernels().narrow), rows_(V.rows),
+        left_(ceil_div(V.rows, narrow_) * narrow_ * depth_) {
+    if constexpr (std::is_same_v<T, double>) {
+      wide_ = kernels().product_wide;
+      multiply_ = kernels().product_tile;
+    } else {
+      wide_ = kernels().product_wide_float;
+      multiply_ = kernels().product_tile_float;
+    }
+    for (index t = 0; t < ceil_div(rows_, narrow_) * narrow_; ++t)
+      for (index j = 0; j < depth_; ++j)
+        left_[(t / narrow_ * depth_ + j) * narrow_ + t % narrow_] =
+            t < rows_ ? static_cast<T>(V(t, j)) : T(0);
+  }
+
+  /// Training rows of a task: with their panels in half of a second-level cache.
+  [[nodiscard]] index tile() const {
+    return ceil_div(tile_rows(2 * depth_ * index(sizeof(T))), wide_) * wide_;
+  }
+
+  /// Columns [first, first + count) of out.
+  void compute(index first, index count, MatrixView<T> out) const {
+    const index panels = ceil_div(count, wide_);
+    Scratch<T> right(panels * wide_ * depth_), edge(narrow_ * wide_);
+    for (index p = 0; p < panels; ++p)
+      pack(first + p * wide_, std::min(wide_, count - p * wide_),
+           right.get() + p * wide_ * depth_);
+    const auto aligned = [](auto value) { return value % 64 == 0; };
+    const bool stream = aligned(reinterpret_cast<std::uintptr_t>(out.data + first)) &&
+                        aligned(static_cast<std::uintptr_t>(out.stride) * sizeof(T));
+    for (index t = 0; t < rows_; t += narrow_) {
+      const T* v = left_.get() + t * depth_;
+      for (index p = 0; p < panels; ++p) {
+        const T* g = right.get() + p * wide_ * depth_;
+        const index i = first + p * wide_, columns = std::min(wide_, count - p * wide_);
+        const index lines = std::min(narrow_, rows_ - t);
+        if (columns == wide_ && lines == narrow_) {
+          multiply_(depth_, g, v, out.row(t) + i, out.stride, stream);
+          continue;
+        }
+        multiply_(depth_, g, v, edge.get(), wide_, false);
+        for (index j = 0; j < lines; ++j)
+          std::copy_n(edge.get() + j * wide_, columns, out.row(t + j) + i);
+      }
+    }
+  }
+
+private:
+  /// a_i x_i of up to `wide` rows, column after column.
+  void pack(index first, index count, T* out) const {
+    const index p = X_.features.cols;
+    for (index c = 0; c < wide_; ++c) {
+      if (c >= count) {
+        for (index j = 0; j < depth_; ++j)
+          out[j * wide_ + c] = T(0);
+        continue;
+      }
+      const T* x = X_.features.row(first + c);
+      const double scale = a_(first + c, 0);
+      for (index j = 0; j < p; ++j)
+        out[j * wide_ + c] = static_cast<T>(scale * static_cast<double>(x[j]));
+      if (X_.intercept)
+        out[p * wide_ + c] = static_cast<T>(scale);
+    }
+  }
+
+  const Design<T>& X_;
+  ConstMatrix a_;
+  index depth_, narrow_, wide_ = 0, rows_;
+  Scratch<T> left_;
+  void (*multiply_)(index, const T*, const T*, T*, index, bool) = nullptr;
+};
+
+/// Has the system provide the pages of new memory, each to one thread: tiles of all
+/// threads lie on the same pages, and two that fault on one would both clear it.
+template <class T>
+void touch(const Threads& threads, MatrixView<T> out) {
+  constexpr index page = 4096 / index(sizeof(T));
+  threads.ranges(out.rows, 16, [&](index first, index last) {
+    for (index t = first; t < last; ++t)
+      for (index i = 0; i < out.cols; i += page)
+        *const_cast<volatile T*>(out.row(t) + i) = T(0);
+  });
 }
 
 /// V in the type of the products.
@@ -94,6 +192,14 @@ template <class T>
 void CpuBackend<T>::score(const Design<T>& X, ConstMatrix a, ConstMatrix V,
                           MatrixView<T> out) const {
   const index q = X.columns(), n = X.rows(), m = V.rows;
+  if (a.cols == 1 && q <= most_depth && m >= least_test_rows) {
+    touch(threads_, out);
+    const Products<T> products(X, a, V);
+    threads_.ranges(n, products.tile(), [&](index first, index last) {
+      products.compute(first, last - first, out);
+    });
+    return;
+  }
   const index tile = 2 * tile_rows(2 * q * index(sizeof(T)));
   const Converted<T> left(threads_, V);
   const index test_tiles = ceil_div(m, test_rows), tiles = ceil_div(n, tile);

@@ -203,10 +203,6 @@ private:
           harmful.cut([&](std::int64_t i) { return -exact(t, i); });
       }
     }
-    if (found == 0)
-      return;
-    helpful.cut([&](std::int64_t i) { return exact(t, i); });
-    harmful.cut([&](std::int64_t i) { return -exact(t, i); });
   }
 
   /// What entries and products too small for a U can add up to.

@@ -6,6 +6,10 @@
 
 #include "formula.hpp"
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace upweight::cpu::UPW_ISA {
 namespace {
 
@@ -75,32 +79,136 @@ void pack_panels(index rows, index p, bool intercept, const T* X, index stride,
 
 void scale_panel(index rows, const double* A, const double* w, double* out) {
   for (index i = 0; i < rows; ++i)
-    for (int j = 0; j < narrow_width; ++j)
-      out[i * narrow_width + j] = w[i] * A[i * wide_width + j];
+    for (int j = 0; j < narrow_width; j += lanes)
+      *reinterpret_cast<Lane*>(out + i * narrow_width + j) =
+          w[i] * *reinterpret_cast<const Lane*>(A + i * wide_width + j);
+}
+
+template <class T>
+inline Lane load(const T* x) {
+  typedef T Narrow
+      __attribute__((vector_size(lanes * sizeof(T)), may_alias, aligned(alignof(T))));
+  return __builtin_convertvector(*reinterpret_cast<const Narrow*>(x), Lane);
+}
+
+inline double sum_of(Lane x) {
+  double total[lanes];
+  *reinterpret_cast<Lane*>(total) = x;
+  for (int half = lanes / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; ++l)
+      total[l] += total[l + half];
+  return total[0];
+}
+
+/// x . t; `rest` holds t's last p % lanes entries at the end of a vector of zeros, so
+/// that the last `lanes` numbers of x finish the sum.
+template <class T>
+inline double dot(index p, const T* x, const double* t, Lane rest) {
+  Lane sum[4] = {};
+  index j = 0;
+  for (; j + 4 * lanes <= p; j += 4 * lanes)
+    for (int l = 0; l < 4; ++l)
+      sum[l] += load(x + j + l * lanes) * load(t + j + l * lanes);
+  for (; j + lanes <= p; j += lanes)
+    sum[0] += load(x + j) * load(t + j);
+  if (j < p)
+    sum[1] += load(x + p - lanes) * rest;
+  return sum_of((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 template <class T>
 void row_dots(index rows, index p, bool intercept, const T* X, index stride,
               const double* theta, index outputs, index theta_stride, double* out,
               index out_stride) {
-  constexpr int width = 2 * wide_width;
-  for (index i = 0; i < rows; ++i) {
-    const T* x = X + i * stride;
-    for (index k = 0; k < outputs; ++k) {
-      const double* t = theta + k * theta_stride;
-      double lane[width] = {};
-      index j = 0;
-      for (; j + width <= p; j += width)
-        for (int l = 0; l < width; ++l)
-          lane[l] += static_cast<double>(x[j + l]) * t[j + l];
+  for (index k = 0; k < outputs; ++k) {
+    const double* t = theta + k * theta_stride;
+    double rest[lanes] = {};
+    for (index j = p - p % lanes; j < p; ++j)
+      rest[lanes - (p - j)] = t[j];
+    for (index i = 0; i < rows; ++i) {
+      const T* x = X + i * stride;
       double sum = intercept ? t[p] : 0.0;
-      for (; j < p; ++j)
-        sum += static_cast<double>(x[j]) * t[j];
-      for (int half = width / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; ++l)
-          lane[l] += lane[l + half];
-      out[i * out_stride + k] = sum + lane[0];
+      if (p >= lanes)
+        sum += dot(p, x, t, load(rest));
+      else
+        for (index j = 0; j < p; ++j)
+          sum += static_cast<double>(x[j]) * t[j];
+      out[i * out_stride + k] = sum;
     }
+  }
+}
+
+/// A group of rows at a time, so that `out` is loaded and stored once for all of them.
+template <int group, class T>
+inline void add_rows(index p, const T* X, index stride, const double* a, index a_stride,
+                     double* out) {
+  index j = 0;
+  for (; j + lanes <= p; j += lanes) {
+    Lane sum = load(out + j);
+    for (int g = 0; g < group; ++g)
+      sum += a[g * a_stride] * load(X + g * stride + j);
+    *reinterpret_cast<Lane*>(out + j) = sum;
+  }
+  for (; j < p; ++j)
+    for (int g = 0; g < group; ++g)
+      out[j] += a[g * a_stride] * static_cast<double>(X[g * stride + j]);
+}
+
+template <class T>
+void weighted_sum(index rows, index p, bool intercept, const T* X, index stride,
+                  const double* a, index outputs, double* out) {
+  constexpr int group = 8;
+  const index q = p + (intercept ? 1 : 0);
+  index i = 0;
+  for (; i + group <= rows; i += group)
+    for (index k = 0; k < outputs; ++k)
+      add_rows<group>(p, X + i * stride, stride, a + i * outputs + k, outputs,
+                      out + k * q);
+  for (; i < rows; ++i)
+    for (index k = 0; k < outputs; ++k)
+      add_rows<1>(p, X + i * stride, stride, a + i * outputs + k, outputs, out + k * q);
+  for (index r = 0; r < (intercept ? rows : 0); ++r)
+    for (index k = 0; k < outputs; ++k)
+      out[k * q + p] += a[r * outputs + k];
+}
+
+template <class T>
+constexpr int product_width =
+    2 * lanes * static_cast<int>(sizeof(double) / sizeof(T));  // numbers, two vectors
+
+template <class T>
+void product_tile(index depth, const T* A, const T* B, T* C, index c_stride,
+                  [[maybe_unused]] bool stream) {
+  constexpr int width = product_width<T> / 2;
+  typedef T Row
+      __attribute__((vector_size(width * sizeof(T)), may_alias, aligned(alignof(T))));
+  Row left[narrow_width] = {}, right[narrow_width] = {};
+  for (index k = 0; k < depth; ++k) {
+    const Row a0 = *reinterpret_cast<const Row*>(A);
+    const Row a1 = *reinterpret_cast<const Row*>(A + width);
+#pragma GCC unroll 8
+    for (int j = 0; j < narrow_width; ++j) {
+      left[j] += B[j] * a0;
+      right[j] += B[j] * a1;
+    }
+    A += 2 * width;
+    B += narrow_width;
+  }
+#if defined(__AVX512F__)
+  if (stream) {
+#pragma GCC unroll 8
+    for (int j = 0; j < narrow_width; ++j) {
+      auto* to = reinterpret_cast<double*>(C + j * c_stride);
+      _mm512_stream_pd(to, reinterpret_cast<__m512d>(left[j]));
+      _mm512_stream_pd(to + 8, reinterpret_cast<__m512d>(right[j]));
+    }
+    return;
+  }
+#endif
+#pragma GCC unroll 8
+  for (int j = 0; j < narrow_width; ++j) {
+    *reinterpret_cast<Row*>(C + j * c_stride) = left[j];
+    *reinterpret_cast<Row*>(C + j * c_stride + width) = right[j];
   }
 }
 
@@ -239,25 +347,35 @@ R softmax_remainder(index count, index K, const R* s, const R* p, index p_stride
 
 template <class T>
 T max_abs(index count, const T* x) {
-  constexpr int width = 16;
-  T best[width] = {};
-  T bad[width] = {};  // x - x is 0 for finite x, NaN otherwise
-  const auto one = [&](index i, int lane) __attribute__((always_inline)) {
-    const T size = x[i] < 0 ? -x[i] : x[i];
-    best[lane] = size > best[lane] ? size : best[lane];
-    bad[lane] += x[i] - x[i];
+  constexpr int width = lanes * static_cast<int>(sizeof(double) / sizeof(T));
+  constexpr int chains = 4;
+  typedef T Values
+      __attribute__((vector_size(width * sizeof(T)), may_alias, aligned(alignof(T))));
+  Values best[chains] = {};
+  Values bad[chains] = {};  // x - x is 0 for finite x, NaN otherwise
+  const auto one = [&](Values v, int chain) __attribute__((always_inline)) {
+    const Values size = v < 0 ? -v : v;
+    best[chain] = size > best[chain] ? size : best[chain];
+    bad[chain] += v - v;
   };
   index i = 0;
-  for (; i + width <= count; i += width)
-    for (int lane = 0; lane < width; ++lane)
-      one(i + lane, lane);
-  for (; i < count; ++i)
-    one(i, 0);
-  T result = 0, wrong = 0;
-  for (int lane = 0; lane < width; ++lane) {
-    result = best[lane] > result ? best[lane] : result;
-    wrong += bad[lane];
+  for (; i + chains * width <= count; i += chains * width)
+#pragma GCC unroll 4
+    for (int chain = 0; chain < chains; ++chain)
+      one(*reinterpret_cast<const Values*>(x + i + chain * width), chain);
+  for (; i < count; i += width) {
+    T last[width] = {};
+    const index left = count - i < width ? count - i : width;
+    for (index j = 0; j < left; ++j)
+      last[j] = x[i + j];
+    one(*reinterpret_cast<const Values*>(last), 0);
   }
+  T result = 0, wrong = 0;
+  for (int chain = 0; chain < chains; ++chain)
+    for (int lane = 0; lane < width; ++lane) {
+      result = best[chain][lane] > result ? best[chain][lane] : result;
+      wrong += bad[chain][lane];
+    }
   return wrong == 0 ? result : std::numeric_limits<T>::infinity();
 }
 
@@ -343,6 +461,12 @@ const Kernels table = {UPW_ISA_NAME,
                        &scale_panel,
                        &row_dots<double>,
                        &row_dots<float>,
+                       &weighted_sum<double>,
+                       &weighted_sum<float>,
+                       product_width<double>,
+                       product_width<float>,
+                       &product_tile<double>,
+                       &product_tile<float>,
                        &glm_terms,
                        &outside,
                        &max_abs<double>,
@@ -351,6 +475,8 @@ const Kernels table = {UPW_ISA_NAME,
                        &loss_change<float>,
                        &pair_panel,
                        &remainder<float>,
-                       &softmax_remainder<float>};
+                       &remainder<double>,
+                       &softmax_remainder<float>,
+                       &softmax_remainder<double>};
 
 }  // namespace upweight::cpu::UPW_ISA

@@ -45,6 +45,22 @@ struct Kernels {
                          index stride, const double* theta, index outputs,
                          index theta_stride, double* out, index out_stride);
 
+  /// out[k * q + j] += sum_i a[i * outputs + k] x_ij, q = p (+ 1 when `intercept`). 2
+  /// rows p outputs flops, X read once.
+  void (*weighted_sum)(index rows, index p, bool intercept, const double* X,
+                       index stride, const double* a, index outputs, double* out);
+  void (*weighted_sum_float)(index rows, index p, bool intercept, const float* X,
+                             index stride, const double* a, index outputs, double* out);
+
+  /// C[j][i] = sum_k B[k][j] A[k][i] for i < product_wide, j < narrow; panels as those
+  /// of `gram_tile`. `stream`: past the cache; C and its rows are then aligned to 64
+  /// bytes. 2 depth product_wide narrow flops.
+  index product_wide, product_wide_float;
+  void (*product_tile)(index depth, const double* A, const double* B, double* C,
+                       index c_stride, bool stream);
+  void (*product_tile_float)(index depth, const float* A, const float* B, float* C,
+                             index c_stride, bool stream);
+
   /// Terms of `count` entries of a separable family: eta += step * direction first.
   /// y, s, eta, direction, outputs are contiguous; s may be null (ones), direction too.
   GlmSums (*glm_terms)(Family family, index count, const double* y, const double* s,
@@ -76,10 +92,15 @@ struct Kernels {
   /// skew u^2 when `third`, at the means p; returns max |u|.
   float (*remainder)(Family family, bool third, index count, const float* w,
                      const float* p, float* u);
+  double (*remainder_double)(Family family, bool third, index count, const double* w,
+                             const double* p, double* u);
   /// The same of the softmax, output k of row i at u[k * u_stride + i]; returns the
   /// largest spread of u over the outputs of a row.
   float (*softmax_remainder)(index count, index K, const float* s, const float* p,
                              index p_stride, float* u, index u_stride);
+  double (*softmax_remainder_double)(index count, index K, const double* s,
+                                     const double* p, index p_stride, double* u,
+                                     index u_stride);
 };
 
 /// The kernels of the widest instruction set this processor has.

@@ -9,7 +9,7 @@
 
 namespace upweight {
 
-/// The optimum without a set of rows, by Newton's method from the fit.
+/// The optimum without a set of rows, or a point near it.
 struct Refit {
   bool found = false;
   std::vector<double> delta;  // P: theta_b - theta
@@ -20,12 +20,17 @@ struct Refit {
 };
 
 /// Refits without `rows`. The certificate stands on the Hessian at the new point: there
-/// |grad J_b| is at the level of rounding. `spread` is the largest x'H^-1 x, of outputs
-/// or their differences, at the fit; `kept` as in RemovalTerms. A Newton step of n q^2
-/// flops a block, some 5 to 10 times.
+/// |grad J_b| is at the level of rounding. A Newton step of n q^2 flops a block, some 5
+/// to 10 times.
 template <class T>
 [[nodiscard]] Refit refit(const Influence<T>& influence, const std::int64_t* rows,
-                          index count, double spread, double kept);
+                          index count);
+
+/// The first of those steps alone, with the certificate of A's own leverages: what a
+/// Newton step without the set is when the set is too large for Woodbury's form.
+template <class T>
+[[nodiscard]] Refit large_step(const Influence<T>& influence, const std::int64_t* rows,
+                               index count);
 
 /// What of the blocks C_i (n x K^2, or n x K for outputs apart) bounds a row's move:
 /// the largest c_ik, or of softmax the largest x'H^-1 x of a difference of two outputs.

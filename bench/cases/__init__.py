@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The cases, one file a topic. To add one, append it to its file's CASES."""
+
+from __future__ import annotations
+
+from ..runner import Case
+from . import accuracy, fit, hessian, leverage, scores, top
+
+CASES: tuple[Case, ...] = (
+    *accuracy.CASES,
+    *scores.CASES,
+    *top.CASES,
+    *hessian.CASES,
+    *leverage.CASES,
+    *fit.CASES,
+)
