@@ -50,8 +50,8 @@ void bound_newton_step(const Part<T>& part, SetState& s) {
   const double D = R * s.norm;
   // sum_j w_j (phi(d_j) u_j)^2 over rows that all move as far as the farthest may, or
   // by phi(d_j) <= phi(D) / D d_j and sum_j w_j u_j^4 <= |delta|_H^2 sum_j w_j c_jj
-  // u_j^2
-  const double spread = std::min(part.largest_spread, part.mean_spread);
+  // u_j^2, both factors in the norm of H and not of A
+  const double spread = std::min(part.largest_spread, part.mean_spread / s.kept);
   const double bend = phi(D) * std::sqrt(spread / part.largest_spread);
   const double rounding = step_error(part, s);
   const double nu =
