@@ -317,6 +317,7 @@ private:
       result_.bound[at(b)] = fit.bound;
       result_.error[at(b)] = fit.error;
       if (std::isfinite(fit.error))
+        if (std::isfinite(fit.error))
         result_.farthest = std::max(result_.farthest, fit.distance + fit.error);
       std::copy(fit.move.begin(), fit.move.end(), result_.move.begin() + begin * K);
       deltas.insert(deltas.end(), fit.delta.begin(), fit.delta.end());
