@@ -69,11 +69,15 @@ class Prepared:
         wrong, and returns numbers worth keeping (errors, counts).
     floor : Floor
         Of the arm ``"upweight"``.
+    shares : mapping of str to float
+        What part of the job an arm does, where the whole would take too long; its
+        seconds are divided by that.
     """
 
     arms: Mapping[str, Callable[[], Any]]
     check: Callable[[dict[str, Any]], dict[str, float]]
     floor: Floor = Floor()
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,8 @@ def run(case: Case, quick: bool = False, rounds: int | None = None) -> Result:
     del answers
     count = case.rounds if rounds is None or case.rounds == 0 else rounds
     seconds, disturbed = _time(prepared.arms, once, count, quick)
+    for name, share in prepared.shares.items():
+        seconds[name] = [each / share for each in seconds.get(name, [])]
     facts = machine.facts() | {
         "load before": before,
         "load after": machine.load(),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ..runner import Case
-from . import accuracy, fit, hessian, leverage, scores, top
+from . import accuracy, fit, hessian, leave_one_out, leverage, scores, top
 
 CASES: tuple[Case, ...] = (
     *accuracy.CASES,
@@ -13,4 +13,5 @@ CASES: tuple[Case, ...] = (
     *hessian.CASES,
     *leverage.CASES,
     *fit.CASES,
+    *leave_one_out.CASES,
 )

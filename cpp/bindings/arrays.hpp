@@ -6,6 +6,7 @@
 #include "upweight/error.hpp"
 #include "upweight/problem.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <pybind11/numpy.h>
@@ -53,21 +54,23 @@ MatrixView<T> writable(Input<T>& array, const char* name) {
   return matrix<T>(array, name);
 }
 
-/// True once Python has a signal to deal with; looks at most every 50 ms.
+/// True once Python has a signal to deal with; looks at most every 50 ms. Copies, and
+/// threads that share an object, share the time of the next look.
 class SignalPoll {
 public:
   bool operator()() {
-    const auto now = std::chrono::steady_clock::now();
-    if (now < next_)
+    using std::chrono::steady_clock;
+    const auto now = steady_clock::now().time_since_epoch();
+    if (now < steady_clock::duration(next_->load()))
       return false;
-    next_ = now + std::chrono::milliseconds(50);
+    next_->store((now + std::chrono::milliseconds(50)).count());
     const py::gil_scoped_acquire gil;
     return PyErr_CheckSignals() != 0;
   }
 
 private:
-  std::chrono::steady_clock::time_point next_ =
-      std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+  using Ticks = std::atomic<std::chrono::steady_clock::rep>;
+  std::shared_ptr<Ticks> next_ = std::make_shared<Ticks>(0);
 };
 
 /// Runs work() without the GIL. When a signal handler raised in the meantime, its

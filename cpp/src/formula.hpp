@@ -159,6 +159,11 @@ UPW_HD ExpTails<R> exp_tails(R u) {
   return {far ? e1 : near.e1, far ? g : near.g, far ? k : near.k};
 }
 
+/// Terms of a loss's series in the move u of its linear predictor, and how far it is
+/// used: the nearest pole of a sigmoid is at pi.
+constexpr int series_terms = 11;
+constexpr double series_reach = 1.0 / 16;
+
 /// l, dl/deta and d2l/deta2 of one output of one row.
 struct Terms {
   double loss, residual, weight;
@@ -175,6 +180,14 @@ struct Gaussian {
   /// l(y, eta + u) - l(y, eta), free of cancellation.
   UPW_HD double change(double y, double eta, double u) {
     return (eta - y) * u + 0.5 * u * u;
+  }
+  /// Coefficients of u, u^2, .. in the same, `series_terms` of them: enough for |u| <=
+  /// `series_reach`, where what follows is under the last place.
+  UPW_HD void change_series(double y, double eta, double* c) {
+    c[0] = eta - y;
+    c[1] = 0.5;
+    for (int n = 2; n < series_terms; ++n)
+      c[n] = 0;
   }
   /// The same for |u| <= 1/2, without a branch; `p` is the mean at eta.
   UPW_HD double change_near(double y, double mean, double u) {
@@ -228,6 +241,22 @@ struct Binomial {
   UPW_HD double change(double y, double eta, double u) {
     return (1.0 - y) * softplus_change(eta, u) + y * softplus_change(-eta, -u);
   }
+  /// Of a label 0: sigma's Taylor coefficients over 1, 2, ..., by sigma' = sigma (1 -
+  /// sigma); of a label 1 the same seen from the other side.
+  UPW_HD void change_series(double y, double eta, double* c) {
+    const double side = y == 1 ? -eta : eta;
+    const double p = mean(side), q = mean(-side);
+    c[0] = p;
+    c[1] = p * q;
+    for (int n = 1; n + 1 < series_terms; ++n) {
+      double next = c[n] * (q - p);
+      for (int k = 1; k < n; ++k)
+        next -= c[k] * c[n - k];
+      c[n + 1] = next / (n + 1);
+    }
+    for (int n = 0; n < series_terms; ++n)
+      c[n] /= y == 1 && n % 2 == 0 ? -(n + 1) : n + 1;
+  }
   UPW_HD double change_near(double y, double p, double u) {
     return log1p_small(p * exp_tails_near(u).e1) - y * u;
   }
@@ -276,6 +305,13 @@ struct Poisson {
             ? u * u * (0.5 + u * (1.0 / 6 + u * (1.0 / 24 + u * (1.0 / 120 + u / 720))))
             : std::expm1(u) - u;
     return (mu - y) * u + mu * tail;
+  }
+  UPW_HD void change_series(double y, double eta, double* c) {
+    const double mu = fast_exp(eta);
+    c[0] = mu;
+    for (int n = 1; n < series_terms; ++n)
+      c[n] = c[n - 1] / (n + 1);
+    c[0] -= y;
   }
   UPW_HD double change_near(double y, double p, double u) {
     return (p - y) * u + p * u * u * exp_tails_near(u).g;

@@ -417,6 +417,14 @@ class Influence:
     def _leave_out(self, sets: RowSets, tol: float | None) -> LeftOut:
         if tol is not None:
             check_number(tol, "tol")
+        K, q = self.model.theta.shape
+        refined = 0 if tol is None else 16 * K * q * len(sets)
+        check_fits(
+            refined + 8 * (K + 6) * len(sets.members) + 4 * q * self.n_rows,
+            min(self._max_memory, available_memory()),
+            f"leaving {len(sets):,} sets of rows out",
+            "leave fewer out at a time, or take tol=None",
+        )
         core = self._engine.leave_out(sets.members, sets.offsets, tol)
         return LeftOut(
             core, sets, tol, self._engine, self._data, self.model, self._targets,

@@ -10,7 +10,7 @@ namespace upweight {
 
 namespace {
 
-constexpr index sets_at_once = 4096;
+constexpr index sets_at_once = 2048;
 constexpr index batch_bytes = index(128) << 20;
 
 std::size_t at(index i) {
@@ -64,6 +64,7 @@ void leave_out_scores(const Influence<T>& influence, const LeaveOut& left,
   test_bound.assign(at(test.rows()), 0.0);
   const index row_bytes = K * P * index(sizeof(double));
   const index batch = std::clamp<index>(batch_bytes / row_bytes, 64, 8192);
+  const Array store = backend.zeros(std::min(sets_at_once, left.sets.count()), P);
   for (index t0 = 0; t0 < test.rows(); t0 += batch) {
     const index m = std::min(batch, test.rows() - t0);
     const Design<T> rows = test.block(t0, m);
@@ -72,7 +73,7 @@ void leave_out_scores(const Influence<T>& influence, const LeaveOut& left,
     backend.linear_predictor(rows, theta, eta);
     for (index first = 0; first < left.sets.count(); first += sets_at_once) {
       const index count = std::min(sets_at_once, left.sets.count() - first);
-      const Array deltas = backend.zeros(count, P);
+      const Matrix deltas = store.view().block(0, count);
       leave_out_deltas(influence, left, first, deltas);
       backend.change_by(deltas, V, problem.family, target, labels, eta,
                         MatrixView<T>(out.row(t0) + first, m, count, out.stride));

@@ -395,16 +395,36 @@ void near_changes_mirrored(index count, double eta, const T* u, T* out) {
         formula::Binomial::change_near(0, p, -static_cast<double>(u[i])));
 }
 
+template <class F, class T>
+void series_changes(index count, double y, double eta, const T* u, T* out) {
+  double c[formula::series_terms];
+  F::change_series(y, eta, c);
+  for (index i = 0; i < count; ++i) {
+    const double v = static_cast<double>(u[i]);
+    double sum = c[formula::series_terms - 1];
+#pragma GCC unroll 16
+    for (int n = formula::series_terms - 2; n >= 0; --n)
+      sum = sum * v + c[n];
+    out[i] = static_cast<T>(sum * v);
+  }
+}
+
 template <class T>
 bool loss_change(Family family, index count, double y, double eta, const T* u, T* out) {
-  if (!(max_abs(count, u) <= T(0.5)))
+  const T farthest = max_abs(count, u);
+  if (!(farthest <= T(0.5)) || (family == Family::binomial && y != 0 && y != 1))
     return false;
+  if (farthest <= T(formula::series_reach)) {
+    formula::with_separable(family, [&](auto f) __attribute__((always_inline)) {
+      series_changes<decltype(f)>(count, y, eta, u, out);
+      return 0;
+    });
+    return true;
+  }
   if (family == Family::binomial && y == 1) {
     near_changes_mirrored(count, eta, u, out);
     return true;
   }
-  if (family == Family::binomial && y != 0)
-    return false;
   formula::with_separable(family, [&](auto f) __attribute__((always_inline)) {
     using F = decltype(f);
     near_changes<F>(count, y, eta, u, out);
