@@ -46,6 +46,26 @@ double pivot_ratio(ConstMatrix R, const auto& backend) {
   return worst;
 }
 
+/// Takes the mean over a softmax's outputs off rows of `segment` numbers an output. No
+/// change of the optimum has one, and rounding over a small penalty would be large.
+void centre(std::vector<double>& rows, index outputs, index segment) {
+  const index width = outputs * segment;
+  for (double* row = rows.data(); row < rows.data() + rows.size(); row += width)
+    for (index j = 0; j < segment; ++j) {
+      double mean = 0;
+      for (index k = 0; k < outputs; ++k)
+        mean += row[k * segment + j] / static_cast<double>(outputs);
+      for (index k = 0; k < outputs; ++k)
+        row[k * segment + j] -= mean;
+    }
+}
+
+void centre(Matrix deltas, index outputs, const auto& backend) {
+  std::vector<double> rows = on_host(deltas, backend);
+  centre(rows, outputs, deltas.cols / outputs);
+  backend.upload(rows.data(), deltas);
+}
+
 /// Number of parts: outputs that do not share a row's loss are refined apart.
 index parts_of(const auto& problem) {
   return coupling_of(problem.family) == Coupling::full ? 1 : problem.outputs;
@@ -210,6 +230,10 @@ private:
     if (options_.refine)
       refined.deltas =
           refine(backend_, problem_.design, part, small_, options_, states, place);
+    if (!part.whitened) {
+      centre(moves, K, 1);
+      centre(refined.deltas, K, backend_);
+    }
     overwrite_moves(refined.deltas, place, K, moves);
     for (index b = 0; b < count; ++b) {
       const SetState& s = states[at(b)];
@@ -317,7 +341,6 @@ private:
       result_.bound[at(b)] = fit.bound;
       result_.error[at(b)] = fit.error;
       if (std::isfinite(fit.error))
-        if (std::isfinite(fit.error))
         result_.farthest = std::max(result_.farthest, fit.distance + fit.error);
       std::copy(fit.move.begin(), fit.move.end(), result_.move.begin() + begin * K);
       deltas.insert(deltas.end(), fit.delta.begin(), fit.delta.end());
@@ -425,6 +448,8 @@ void leave_out_deltas(const Influence<T>& influence, const LeaveOut& left, index
     backend.newton_deltas(steps, K, part.whitened ? E : V, a, some);
     if (part.whitened)
       backend.unwhiten(part.R, some);
+    else
+      centre(some, K, backend);
     backend.scatter(some, steps_to.data(), to);
   }
 }

@@ -34,8 +34,8 @@ std::size_t at(std::int64_t i) {
 /// kept, its first factor up to the square of the pivots' ratio.
 template <class T>
 double step_error(const Part<T>& part, const SetState& s) {
-  return sum_error(part.R.cols, double_unit) * part.pivot_ratio * part.pivot_ratio /
-         s.kept * s.norm;
+  return sum_error(16 * part.R.cols, double_unit) * part.pivot_ratio *
+         part.pivot_ratio / s.kept * s.norm;
 }
 
 }  // namespace

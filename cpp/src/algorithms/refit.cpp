@@ -171,7 +171,7 @@ Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count
   } catch (const SeparableError&) {
     return result;
   }
-  if (!fit.converged)
+  if (!fit.converged && !(fit.last_move < 1e-6))
     return result;
   result.found = true;
 
@@ -192,6 +192,9 @@ Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count
   const Factor A = state.hessian.factor();
   const double nu = std::sqrt(solve_gradient(backend, A, gradient));
   certify(influence, problem, A, rows, count, 0, nu, result);
+  // where rounding keeps steps over the tolerance, a finite bound still proves an
+  // optimum
+  result.found = fit.converged || std::isfinite(result.bound);
   return result;
 }
 
