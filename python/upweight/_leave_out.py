@@ -49,9 +49,8 @@ class CertifiedScores:
     def bound(self) -> FloatArray:
         """Return (m, r), float64: |scores - truth| is at most this, rounding aside."""
         proved = np.isfinite(self.set_factor)
-        bound = np.multiply.outer(
-            self.test_factor, np.where(proved, self.set_factor, 0)
-        )
+        distance = np.where(proved, self.set_factor, 1.0)
+        bound = np.multiply.outer(self.test_factor, distance)
         bound[:, ~proved] = np.inf  # also of a row of zeros
         return bound
 
