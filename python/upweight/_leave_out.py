@@ -90,7 +90,8 @@ class LeftOut:
     def losses(self) -> FloatArray:
         """Return the members' losses, without row weights (M,)."""
         y = self.data.y[self.sets.members]
-        return _loss(self.model.family, y, self.margins())
+        with np.errstate(invalid="ignore"):  # NaN where there is no optimum
+            return _loss(self.model.family, y, self.margins())
 
     def coef(self, chosen: NDArray[np.int64]) -> FloatArray:
         """Return theta without each chosen set (len(chosen), K, q)."""
