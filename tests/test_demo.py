@@ -23,16 +23,18 @@ from upweight.plots import plot_top
 def test_demo_explains_a_mistake_and_draws_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It lists ten rows of each end, and its predictions survive a refit to 1e-6."""
+    """It lists ten rows of each end, and two refits stay within the bounds."""
     picture = tmp_path / "x.png"
     assert main(["demo", "--out", str(picture)]) == 0
     text = capsys.readouterr().out
     assert len(re.findall(r"^\+\d\.\d\de-\d\d ", text, re.MULTILINE)) == 10
     assert len(re.findall(r"^-\d\.\d\de-\d\d ", text, re.MULTILINE)) == 10
-    found = re.findall(r"predicted (0\.\d+), refitted (0\.\d+)", text)
+    found = re.findall(r"-> (0\.\d+), proved within (\S+); refitted (0\.\d+)", text)
     assert len(found) == 2
-    for predicted, refitted in found:
-        assert abs(float(predicted) - float(refitted)) < 1e-6
+    for predicted, bound, refitted in found:
+        assert float(bound) < 1e-6
+        rounding = 1e-8  # of eight decimals
+        assert abs(float(predicted) - float(refitted)) < float(bound) + rounding
     assert "Backend 'cpu', solver 'cholesky'" in text
     assert max(map(len, text.replace(str(picture), "").splitlines())) <= 100
     header = picture.read_bytes()[:24]

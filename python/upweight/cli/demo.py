@@ -90,8 +90,10 @@ def run(arguments: argparse.Namespace) -> int:
     )
     with clock.step(f"find the top {arguments.k} of both ends among {len(X):,} rows"):
         top = inf.top(x_t, y_t, k=arguments.k)
-    with clock.step("predict its probability without each row"):
-        moved = inf.scores(x_t, of="probability", method="one_step")[0]
+    with clock.step(f"leave each of {len(X):,} rows out, exactly"):
+        without = inf.leave_one_out()
+    with clock.step("change of its probability without each row"):
+        moved = without.scores(x_t, of="probability")
 
     _print_mistake(data, mistake, len(train), len(test), arguments.l2)
     _print_rows("Most helpful", data, train, top.helpful_indices, top.helpful_scores)
@@ -103,7 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
             ("harmful", int(top.harmful_indices[0, 0])),
         ):
             actual = _refit_without(row, X, y, x_t, model, arguments.threads)
-            _print_removal(word, data, train[row], mistake, moved[row], actual)
+            change, bound = moved.scores[0, row], moved.bound[0, row]
+            _print_removal(word, data, train[row], mistake, change, bound, actual)
 
     if not arguments.no_plot:
         with clock.step("draw the picture"):
@@ -112,7 +115,9 @@ def run(arguments: argparse.Namespace) -> int:
     print(
         f"Backend {inf.backend!r}, solver {inf.solver!r}. "
         f"{top.pairs_scanned:,} scores computed to rank {len(X):,} rows\n"
-        f"(a bound excludes the others) and {moved.size:,} changes of the probability."
+        f"(a bound excludes the others). Each of them was left out in turn: their own "
+        f"held-out\npredictions are proved within {without.error_bound.max():.0e} "
+        "(of the linear predictor)."
     )
     for name, seconds in clock.steps:
         print(f"  {seconds * 1e3:8.1f} ms  {name}")
@@ -211,13 +216,14 @@ def _print_removal(
     row: int,
     mistake: Mistake,
     change: float,
+    bound: float,
     actual: float,
 ) -> None:
     predicted = mistake.probability + change
     _print_wrapped(f"Without the most {word} patient ({data.describe(int(row))}):")
     print(
-        f"  probability {mistake.probability:.8f} -> predicted {predicted:.8f}, "
-        f"refitted {actual:.8f} (off by {abs(predicted - actual):.0e})\n"
+        f"  probability {mistake.probability:.8f} -> {predicted:.8f}, proved within "
+        f"{bound:.0e}; refitted {actual:.8f}\n"
     )
 
 
