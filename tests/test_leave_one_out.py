@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -127,6 +128,21 @@ def test_a_heavy_row_gone_leaves_only_curvature_that_it_hid() -> None:
         error = abs(loo.margin[0] - 0.1 * np.log(1.35))
         assert error <= loo.error_bound[0] + 1e-14
         assert tol is None or loo.error_bound[0] <= tol
+
+
+@pytest.mark.parametrize("size", [1.0, 1e8])
+@pytest.mark.parametrize("spread", [1.0, 1e-6])
+def test_bounds_know_the_rounding_of_large_predictors(
+    size: float, spread: float
+) -> None:
+    """Means of numbers near 1e8 are good to 1e-8, as exact fractions tell."""
+    y = size + spread * np.random.default_rng(4).normal(size=30)
+    loo = intercept_only(y).leave_one_out(tol=None)
+    exact = [Fraction(value) for value in y.tolist()]
+    for value, margin, bound in zip(exact, loo.margin, loo.error_bound, strict=True):
+        error = abs(Fraction(float(margin)) - (sum(exact) - value) / 29)
+        assert float(error) <= bound
+        assert bound <= 1e-14 * size
 
 
 # --- by definition ------------------------------------------------------------------

@@ -187,7 +187,7 @@ private:
     return backend_.largest_eigenvalue(S) * (1 + 1e-10);
   }
 
-  /// |grad J(theta)|_{H^-1} of the part.
+  /// |grad J(theta)|_{H^-1} of the part, as computed and of what rounding hides.
   double gradient_norm(const Part<T>& part, index k) const {
     const index q = problem_.design.columns(), K = part.outputs;
     const Array g = backend_.zeros(K, q);
@@ -202,7 +202,8 @@ private:
     const std::vector<double> h = on_host(solved, backend_);
     const double square =
         std::inner_product(gradient.begin(), gradient.end(), h.begin(), 0.0);
-    return std::sqrt(std::max(square, 0.0));
+    return std::sqrt(std::max(square, 0.0)) +
+           predictor_error(backend_, part.W.diagonal, part.eta, q);
   }
 
   /// The Newton step and its certificate for every set, then what some need more.
