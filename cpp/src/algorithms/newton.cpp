@@ -97,16 +97,19 @@ private:
     return problem_.penalty[parameter % static_cast<std::size_t>(q_)];
   }
 
-  /// Takes the mean over a softmax's outputs off each column, or off the penalised ones
-  /// only: at the optimum theirs is zero, and no step changes it.
-  void centre(std::vector<double>& theta, bool penalised_only) const {
+  /// Takes the mean over a softmax's outputs off each column of a step, which must not
+  /// change it; of a start off the penalised ones, where the optimum has none. A start
+  /// that has but rounding stays as it is.
+  void centre(std::vector<double>& theta, bool is_start) const {
     const auto q = static_cast<std::size_t>(q_);
     for (std::size_t j = 0; j < q; ++j) {
-      if (penalised_only && !(pull(j) > 0))
-        continue;
-      double sum = 0;
-      for (std::size_t k = j; k < theta.size(); k += q)
+      double sum = 0, size = 0;
+      for (std::size_t k = j; k < theta.size(); k += q) {
         sum += theta[k];
+        size += std::fabs(theta[k]);
+      }
+      if (is_start && (!(pull(j) > 0) || std::fabs(sum) <= 1e-15 * size))
+        continue;
       for (std::size_t k = j; k < theta.size(); k += q)
         theta[k] -= sum / static_cast<double>(problem_.outputs);
     }
