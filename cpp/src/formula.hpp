@@ -76,7 +76,7 @@ UPW_HD double log1p_unit(double e) {
   return large ? log1p_u + 0.69314718055994530942 : log1p_u;
 }
 
-/// e^x for floats within 2 ulp, |x| <= 80; as fast_exp, with a polynomial of degree 6.
+/// e^x for floats within 3 ulp, |x| <= 80; as fast_exp, with a polynomial of degree 6.
 UPW_HD float fast_exp(float x) {
   constexpr float log2e = 1.44269504f, shifter = 0x1.8p23f;
   constexpr float ln2_hi = 0.693359375f, ln2_lo = -2.12194440e-4f;

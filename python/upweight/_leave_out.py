@@ -48,7 +48,11 @@ class CertifiedScores:
     @property
     def bound(self) -> FloatArray:
         """Return (m, r), float64: |scores - truth| is at most this, rounding aside."""
-        return np.multiply.outer(self.test_factor, self.set_factor)
+        proved = np.isfinite(self.set_factor)
+        distance = np.where(proved, self.set_factor, 1.0)
+        bound = np.multiply.outer(self.test_factor, distance)
+        bound[:, ~proved] = np.inf  # also of a row of zeros
+        return bound
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,7 +59,7 @@ TEST_CASE("fast_exp is within 2 ulp of e^x wherever it does not underflow") {
 
 TEST_CASE("fast_exp is exact at 0, and 0 or infinite at the ends") {
   constexpr double infinity = std::numeric_limits<double>::infinity();
-  CHECK(fast_exp(0) == 1);
+  CHECK(fast_exp(0.0) == 1);
   CHECK(fast_exp(-0.0) == 1);
   for (const double x : {-708.01, -1000.0, -1e308, -infinity})
     CHECK(fast_exp(x) == 0);
@@ -218,6 +218,203 @@ TEST_CASE("softmax of two outputs is the binomial family") {
       CHECK(Multinomial::change(two, 2, 1, move) ==
             doctest::Approx(Binomial::change(1, eta, u)).epsilon(1e-13));
     }
+}
+
+TEST_CASE("fast_exp of floats is within 3 ulp of e^x for |x| <= 80") {
+  Random random(3);
+  double worst = 0;
+  for (int i = 0; i < 200000; ++i) {
+    const double scale = i % 3 == 0 ? 80 : i % 3 == 1 ? 4 : 1e-4;
+    const auto x = static_cast<float>(random.uniform(-scale, scale));
+    const Wide expected = std::exp(Wide(x));
+    const float near = static_cast<float>(expected);
+    const Wide ulp = std::nextafter(near, 1e38f) - near;
+    worst = std::max(
+        worst, static_cast<double>(std::fabs(Wide(fast_exp(x)) - expected) / ulp));
+  }
+  CHECK(worst < 3);
+  CHECK(fast_exp(0.0f) == 1.0f);
+}
+
+TEST_CASE("log1p_small is within 2 ulp of log(1 + a)") {
+  Random random(4);
+  double worst = 0;
+  for (int i = 0; i < 200000; ++i) {
+    const double a = i % 3 == 0   ? random.uniform(-0.4, 0.66)
+                     : i % 3 == 1 ? random.uniform(-1e-3, 1e-3)
+                                  : random.uniform(-1e-12, 1e-12);
+    worst = std::max(worst, ulps(log1p_small(a), std::log1p(Wide(a))));
+  }
+  CHECK(worst < 2);
+  CHECK(log1p_small(0) == 0);
+}
+
+namespace {
+
+/// sum_{n >= from} u^(n - from) / n!, or by subtraction where nothing cancels.
+Wide exp_tail(Wide u, int from) {
+  if (std::fabs(u) > 30) {
+    Wide left = std::exp(u), term = 1;
+    for (int n = 0; n < from; ++n) {
+      left -= term;
+      term *= u / (n + 1);
+    }
+    return left / std::pow(u, from);
+  }
+  Wide scale = 1, sum = 0, power = 1;
+  for (int n = 1; n <= from; ++n)
+    scale /= n;
+  for (int n = from; n < 300; ++n) {
+    sum += power * scale;
+    power *= u;
+    scale /= n + 1;
+  }
+  return sum;
+}
+
+/// Moves on both sides of where the series ends, and the ends themselves.
+constexpr double tail_moves[] = {0,     1e-12, -1e-6, 1e-3,  -0.03, 0.4,  -0.7,
+                                 0.999, -1.0,  1.0,   1.001, -1.01, 2.5,  -4,
+                                 17,    -17,   39.5,  -39.5, 79.5,  -79.5};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("exp_tails keep their accuracy near and far", R, double, float) {
+  constexpr double unit = std::numeric_limits<R>::epsilon();
+  for (const double each : tail_moves) {
+    const R u = static_cast<R>(each);
+    const ExpTails<R> t = exp_tails(u);
+    CAPTURE(each);
+    // far: the differences lose a digit just outside of the series
+    const double worst = std::fabs(u) > 1 ? 40 * unit : 4 * unit;
+    CHECK(relative(static_cast<double>(t.e1), std::expm1(Wide(u))) < worst);
+    CHECK(relative(static_cast<double>(t.g), exp_tail(Wide(u), 2)) < worst);
+    CHECK(relative(static_cast<double>(t.k), exp_tail(Wide(u), 3)) < worst);
+    if (std::fabs(u) <= 1) {
+      const ExpTails<R> near = exp_tails_near(u);
+      CHECK(near.e1 == t.e1);
+      CHECK(near.g == t.g);
+      CHECK(near.k == t.k);
+    }
+  }
+}
+
+namespace {
+
+/// A move's remainders over l'', by e1 and the exponential's tails in long double.
+struct Remainders {
+  Wide second, third;
+};
+Remainders binomial_remainders(Wide p, Wide u) {
+  const Wide e1 = std::expm1(u), g = exp_tail(u, 2), k = exp_tail(u, 3);
+  const Wide under = 1 + p * e1;
+  // p(eta + u) - p = p (1 - p) e1 / under
+  const Wide second = u * u * (g * (1 - p * u) - p) / under;
+  const Wide third =
+      u * u * u * (k - g * p - (Wide(0.5) - p) * p * (1 + u * g)) / under;
+  return {second, third};
+}
+
+}  // namespace
+
+TEST_CASE("the long double remainders are what is left of the Taylor polynomials") {
+  for (const Wide p : {0.01L, 0.3L, 0.5L, 0.98L})
+    for (const Wide u : {-3.0L, -0.4L, 0.2L, 2.0L}) {
+      const Wide moved = p * std::exp(u) / (1 + p * std::expm1(u)), w = p * (1 - p);
+      const Remainders left = binomial_remainders(p, u);
+      CHECK(static_cast<double>(left.second - ((moved - p) / w - u)) ==
+            doctest::Approx(0).epsilon(1e-15));
+      CHECK(static_cast<double>(left.third -
+                                ((moved - p) / w - u - (Wide(0.5) - p) * u * u)) ==
+            doctest::Approx(0).epsilon(1e-15));
+    }
+}
+
+TEST_CASE_TEMPLATE("second and third are free of cancellation", R, double, float) {
+  constexpr double unit = std::numeric_limits<R>::epsilon();
+  for (const double each : tail_moves)
+    for (const double chance : {1e-30, 1e-9, 1e-3, 0.2, 0.45, 0.5, 0.55, 0.9, 0.999}) {
+      const R u = static_cast<R>(each), p = static_cast<R>(chance);
+      const ExpTails<R> t = exp_tails(u);
+      const Wide a = u, b = p;
+      const Remainders left = binomial_remainders(b, a);
+      // to the size of their terms, whose sum may vanish (p = 1/2)
+      const Wide under = 1 + b * std::expm1(a);
+      const Wide size2 = a * a * (exp_tail(a, 2) * (1 + std::fabs(b * a)) + b) / under;
+      const Wide size3 = std::fabs(a * a * a) *
+                         (exp_tail(a, 3) + exp_tail(a, 2) * b +
+                          b * (1 + std::fabs(a) * exp_tail(a, 2))) /
+                         under;
+      CAPTURE(each);
+      CAPTURE(chance);
+      const auto off = [](R actual, Wide expected, Wide size) {
+        return static_cast<double>(std::fabs(Wide(actual) - expected) /
+                                   (size + 1e-290L));
+      };
+      const double worst = std::fabs(u) > 1 ? 100 * unit : 10 * unit;
+      // e^-u and 1 + p (e^u - 1) nearly cancel for p near 1 and u far below
+      const double loss = static_cast<double>(std::fmax(1 / under, Wide(1)));
+      CHECK(off(Binomial::second(p, u, t), left.second, size2) < worst * loss);
+      CHECK(off(Binomial::third(p, u, t), left.third, size3) < worst * loss);
+      CHECK(relative(static_cast<double>(Poisson::second(p, u, t)),
+                     a * a * exp_tail(a, 2)) < worst);
+      CHECK(relative(static_cast<double>(Poisson::third(p, u, t)),
+                     a * a * a * exp_tail(a, 3)) < worst);
+      CHECK(Gaussian::second(p, u, t) == 0);
+      CHECK(Gaussian::third(p, u, t) == 0);
+    }
+}
+
+TEST_CASE("skew is the third derivative over twice the second") {
+  for (const double p : {0.01, 0.3, 0.5, 0.9}) {
+    CHECK(Binomial::skew(p) == doctest::Approx(0.5 - p));  // w' = w (1 - 2 p)
+    CHECK(Poisson::skew(p) == 0.5);
+    CHECK(Gaussian::skew(p) == 0);
+  }
+}
+
+TEST_CASE("change_near is change for moves up to a half") {
+  for (const double eta : {0.0, 0.3, -0.3, 2.0, -2.0, 7.5, -7.5, 30.0, -30.0})
+    for (const double u : {0.0, 1e-17, -1e-12, 1e-8, 1e-3, -0.02, 0.3, -0.499, 0.5}) {
+      CAPTURE(eta);
+      CAPTURE(u);
+      CHECK(relative(Binomial::change_near(0, Binomial::mean(eta), u),
+                     softplus_change(eta, u)) < 1e-14);
+      for (const double y : {0.0, 3.0}) {
+        const Wide rise = std::exp(Wide(eta)) * std::expm1(Wide(u));
+        const Wide expected = rise - Wide(y) * Wide(u);
+        const double size = static_cast<double>(std::fabs(rise) + y * std::fabs(u));
+        CHECK(std::fabs(Poisson::change_near(y, Poisson::mean(eta), u) -
+                        static_cast<double>(expected)) <= 1e-14 * size);
+        CHECK(Gaussian::change_near(y, eta, u) == Gaussian::change(y, eta, u));
+      }
+    }
+}
+
+TEST_CASE("a loss's series is its change, to the last place within its reach") {
+  for (const double eta : {0.0, 0.3, -0.3, 2.0, -2.0, 7.5, -7.5, 30.0, -30.0})
+    for (const double u : {1e-12, -1e-6, 1e-3, -0.02, series_reach, -series_reach})
+      for (const double y : {0.0, 1.0}) {
+        const auto series = [&](auto f) {
+          double c[series_terms];
+          f.change_series(y, eta, c);
+          Wide sum = 0;
+          for (int n = series_terms - 1; n >= 0; --n)
+            sum = sum * Wide(u) + Wide(c[n]);
+          return static_cast<double>(sum * Wide(u));
+        };
+        CAPTURE(eta);
+        CAPTURE(u);
+        CAPTURE(y);
+        CHECK(relative(series(Binomial()), y > 0 ? softplus_change(-eta, -u)
+                                                 : softplus_change(eta, u)) < 1e-14);
+        const Wide rise = std::exp(Wide(eta)) * std::expm1(Wide(u));
+        const double size = static_cast<double>(std::fabs(rise) + y * std::fabs(u));
+        CHECK(std::fabs(series(Poisson()) -
+                        static_cast<double>(rise - Wide(y) * Wide(u))) <= 1e-14 * size);
+        CHECK(series(Gaussian()) ==
+              doctest::Approx(Gaussian::change(y, eta, u)).epsilon(1e-14));
+      }
 }
 
 }  // namespace upweight::test

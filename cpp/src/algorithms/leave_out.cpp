@@ -46,6 +46,26 @@ double pivot_ratio(ConstMatrix R, const auto& backend) {
   return worst;
 }
 
+/// Takes the mean over a softmax's outputs off rows of `segment` numbers an output. No
+/// change of the optimum has one, and rounding over a small penalty would be large.
+void centre(std::vector<double>& rows, index outputs, index segment) {
+  const index width = outputs * segment;
+  for (double* row = rows.data(); row < rows.data() + rows.size(); row += width)
+    for (index j = 0; j < segment; ++j) {
+      double mean = 0;
+      for (index k = 0; k < outputs; ++k)
+        mean += row[k * segment + j] / static_cast<double>(outputs);
+      for (index k = 0; k < outputs; ++k)
+        row[k * segment + j] -= mean;
+    }
+}
+
+void centre(Matrix deltas, index outputs, const auto& backend) {
+  std::vector<double> rows = on_host(deltas, backend);
+  centre(rows, outputs, deltas.cols / outputs);
+  backend.upload(rows.data(), deltas);
+}
+
 /// Number of parts: outputs that do not share a row's loss are refined apart.
 index parts_of(const auto& problem) {
   return coupling_of(problem.family) == Coupling::full ? 1 : problem.outputs;
@@ -167,7 +187,7 @@ private:
     return backend_.largest_eigenvalue(S) * (1 + 1e-10);
   }
 
-  /// |grad J(theta)|_{H^-1} of the part.
+  /// |grad J(theta)|_{H^-1} of the part, as computed and of what rounding hides.
   double gradient_norm(const Part<T>& part, index k) const {
     const index q = problem_.design.columns(), K = part.outputs;
     const Array g = backend_.zeros(K, q);
@@ -182,7 +202,8 @@ private:
     const std::vector<double> h = on_host(solved, backend_);
     const double square =
         std::inner_product(gradient.begin(), gradient.end(), h.begin(), 0.0);
-    return std::sqrt(std::max(square, 0.0));
+    return std::sqrt(std::max(square, 0.0)) +
+           predictor_error(backend_, part.W.diagonal, part.eta, q);
   }
 
   /// The Newton step and its certificate for every set, then what some need more.
@@ -210,6 +231,10 @@ private:
     if (options_.refine)
       refined.deltas =
           refine(backend_, problem_.design, part, small_, options_, states, place);
+    if (!part.whitened) {
+      centre(moves, K, 1);
+      centre(refined.deltas, K, backend_);
+    }
     overwrite_moves(refined.deltas, place, K, moves);
     for (index b = 0; b < count; ++b) {
       const SetState& s = states[at(b)];
@@ -424,6 +449,8 @@ void leave_out_deltas(const Influence<T>& influence, const LeaveOut& left, index
     backend.newton_deltas(steps, K, part.whitened ? E : V, a, some);
     if (part.whitened)
       backend.unwhiten(part.R, some);
+    else
+      centre(some, K, backend);
     backend.scatter(some, steps_to.data(), to);
   }
 }

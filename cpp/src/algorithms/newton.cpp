@@ -27,6 +27,8 @@ public:
     GlmState<T>& state = result_.state;
     state.theta = std::move(start);
     state.theta.resize(static_cast<std::size_t>(P_), 0.0);
+    if (problem.family == Family::multinomial && options.max_iter > 0)
+      centre(state.theta, true);
     state.eta = backend.zeros(n, K);
     state.residual = backend.zeros(n, K);
     state.diagonal = backend.zeros(n, K);
@@ -93,6 +95,24 @@ private:
 
   [[nodiscard]] double pull(std::size_t parameter) const {
     return problem_.penalty[parameter % static_cast<std::size_t>(q_)];
+  }
+
+  /// Takes the mean over a softmax's outputs off each column of a step, which must not
+  /// change it; of a start off the penalised ones, where the optimum has none. A start
+  /// that has but rounding stays as it is.
+  void centre(std::vector<double>& theta, bool is_start) const {
+    const auto q = static_cast<std::size_t>(q_);
+    for (std::size_t j = 0; j < q; ++j) {
+      double sum = 0, size = 0;
+      for (std::size_t k = j; k < theta.size(); k += q) {
+        sum += theta[k];
+        size += std::fabs(theta[k]);
+      }
+      if (is_start && (!(pull(j) > 0) || std::fabs(sum) <= 1e-15 * size))
+        continue;
+      for (std::size_t k = j; k < theta.size(); k += q)
+        theta[k] -= sum / static_cast<double>(problem_.outputs);
+    }
   }
 
   static double largest(const std::vector<double>& x) {
@@ -167,6 +187,8 @@ private:
       decrement_ += g[j] * step[j];
       step[j] = -step[j];
     }
+    if (problem_.family == Family::multinomial)
+      centre(step, false);  // what is left there is rounding, over a small penalty
     backend_.linear_predictor(problem_.design, uploaded(step), direction_);
     return step;
   }

@@ -29,6 +29,15 @@ std::size_t at(std::int64_t i) {
   return static_cast<std::size_t>(i);
 }
 
+/// |A delta - g|_{A^-1} of a delta solved in float64: H is off by E, of rounding's size
+/// beside its diagonal, and |E delta|_{A^-1} is at most |H^-1/2 E H^-1/2| |delta|_A /
+/// kept, its first factor up to the square of the pivots' ratio.
+template <class T>
+double step_error(const Part<T>& part, const SetState& s) {
+  return sum_error(16 * part.R.cols, double_unit) * part.pivot_ratio *
+         part.pivot_ratio / s.kept * s.norm;
+}
+
 }  // namespace
 
 template <class T>
@@ -41,11 +50,10 @@ void bound_newton_step(const Part<T>& part, SetState& s) {
   const double D = R * s.norm;
   // sum_j w_j (phi(d_j) u_j)^2 over rows that all move as far as the farthest may, or
   // by phi(d_j) <= phi(D) / D d_j and sum_j w_j u_j^4 <= |delta|_H^2 sum_j w_j c_jj
-  // u_j^2
-  const double spread = std::min(part.largest_spread, part.mean_spread);
+  // u_j^2, both factors in the norm of H and not of A
+  const double spread = std::min(part.largest_spread, part.mean_spread / s.kept);
   const double bend = phi(D) * std::sqrt(spread / part.largest_spread);
-  const double rounding =
-      sum_error(part.R.cols, double_unit) * part.pivot_ratio * s.norm;
+  const double rounding = step_error(part, s);
   const double nu =
       (D > 0 ? bend : 0.0) * s.norm + part.gradient_norm / std::sqrt(s.kept) + rounding;
   s.error = certificate::distance(nu, D, R);
@@ -282,12 +290,15 @@ private:
     const double tail_reach = part_.M * std::sqrt(unread) / root * s.norm;
     const double tail = (cubic_ ? psi(tail_reach) : phi(tail_reach)) * s.norm;
     const double D = std::max(farthest, tail_reach);
-    // of the linear predictors and the sums of a tile; then of the step
+    // of the linear predictors and the sums of a tile; then of the step. |delta|_H may
+    // be |delta|_A over root, and errors in the norm of A^-1 again.
     const double condition = part_.whitened ? 1.0 : part_.pivot_ratio;
+    // The tensor holds the set's own rows, whose part is taken off again.
+    const double sums = phi(D) + (cubic_ ? R * s.norm / 2 : 0.0);
     const double rounding =
-        condition / root * s.norm *
-            (sum_error(q_, unit) * D + sum_error(512, unit) * phi(D)) +
-        sum_error(q_, double_unit) * part_.pivot_ratio * s.norm;
+        condition / s.kept * s.norm *
+            (sum_error(q_, unit) * D + sum_error(512, unit) * sums) +
+        step_error(part_, s);
     const double floor = tail + rounding + part_.gradient_norm / root;
     // the iterate that the pass began with; from there the next one, as a pass shrinks
     // errors by e^D' - 1, or else as it is `moved` away

@@ -128,6 +128,18 @@ double solve_gradient(const Backend<T>& backend, const Factor& A,
 }  // namespace
 
 template <class T>
+double predictor_error(const Backend<T>& backend, ConstMatrix w, ConstMatrix eta,
+                       index q) {
+  const std::vector<double> weights = on_host(w, backend),
+                            at_rows = on_host(eta, backend);
+  double squares = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i)
+    if (weights[i] > 0)  // of others the predictor may be anywhere
+      squares += weights[i] * at_rows[i] * at_rows[i];
+  return 4 * std::sqrt(static_cast<double>(q)) * 0x1p-53 * std::sqrt(squares);
+}
+
+template <class T>
 std::vector<double> move_spread(const Backend<T>& backend, const Problem<T>& problem,
                                 ConstMatrix C) {
   const index n = problem.design.rows(), K = problem.outputs;
@@ -171,7 +183,7 @@ Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count
   } catch (const SeparableError&) {
     return result;
   }
-  if (!fit.converged)
+  if (!fit.converged && !(fit.last_move < 1e-6))
     return result;
   result.found = true;
 
@@ -190,8 +202,13 @@ Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count
   for (std::size_t j = 0; j < gradient.size(); ++j)
     gradient[j] += problem.penalty[j % problem.penalty.size()] * state.theta[j];
   const Factor A = state.hessian.factor();
-  const double nu = std::sqrt(solve_gradient(backend, A, gradient));
+  const double nu =
+      std::sqrt(solve_gradient(backend, A, gradient)) +
+      predictor_error(backend, state.diagonal, state.eta, problem.design.columns());
   certify(influence, problem, A, rows, count, 0, nu, result);
+  // where rounding keeps steps over the tolerance, a finite bound still proves an
+  // optimum
+  result.found = fit.converged || std::isfinite(result.bound);
   return result;
 }
 
@@ -237,7 +254,9 @@ Refit large_step(const Influence<T>& influence, const std::int64_t* rows, index 
   const Array move = backend.zeros(count, K);
   backend.own_moves(problem.design, set, delta, move);
   result.move = on_host(move, backend);
-  certify(influence, problem, hessian.factor(), rows, count, norm, 0, result);
+  const double gradient =
+      predictor_error(backend, diagonal, state.eta, problem.design.columns());
+  certify(influence, problem, hessian.factor(), rows, count, norm, gradient, result);
   return result;
 }
 
@@ -245,6 +264,9 @@ template Refit refit(const Influence<double>&, const std::int64_t*, index);
 template Refit refit(const Influence<float>&, const std::int64_t*, index);
 template Refit large_step(const Influence<double>&, const std::int64_t*, index);
 template Refit large_step(const Influence<float>&, const std::int64_t*, index);
+template double predictor_error(const Backend<double>&, ConstMatrix, ConstMatrix,
+                                index);
+template double predictor_error(const Backend<float>&, ConstMatrix, ConstMatrix, index);
 template std::vector<double> move_spread(const Backend<double>&, const Problem<double>&,
                                          ConstMatrix);
 template std::vector<double> move_spread(const Backend<float>&, const Problem<float>&,
