@@ -16,7 +16,7 @@ RESULTS = Path(__file__).parent / "results"
 def main(arguments: list[str] | None = None) -> int:
     """Run the cases asked for; return 0, whether or not goals are met."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", help="cases, or beginnings of their names")
+    parser.add_argument("names", nargs="*", help="cases, or beginnings of names")
     parser.add_argument("--rounds", type=int, help="in place of each case's own")
     parser.add_argument("--out", type=Path, help="folder of the JSON results")
     parser.add_argument(
@@ -42,12 +42,17 @@ def _chosen(names: list[str]) -> list[Case]:
     chosen = [
         case
         for case in CASES
-        if not names or any(case.name.startswith(name) for name in names)
+        if not names or any(_matches(case, name) for name in names)
     ]
     if not chosen:
         known = ", ".join(case.name for case in CASES)
         raise SystemExit(f"no case is called {' or '.join(names)}; there are {known}")
     return chosen
+
+
+def _matches(case: Case, name: str) -> bool:
+    exact = any(other.name == name for other in CASES)
+    return case.name == name if exact else case.name.startswith(name)
 
 
 def report(result: Result) -> str:

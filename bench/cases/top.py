@@ -10,7 +10,7 @@ import numpy as np
 import upweight as uw
 
 from .. import workloads
-from ..competitors import best, faiss_index, with_ones
+from ..competitors import best, faiss_index, with_ones, worst
 from ..machine import PeakMemory
 from ..runner import AtMost, Case, Faster, Floor, Prepared
 from .scores import w1
@@ -78,7 +78,7 @@ def _prepare_w5(quick: bool) -> Prepared:
             gradients[t] = (data.X @ directions[t, :-1] + directions[t, -1]) * residual
         del true
         assert np.array_equal(top.helpful_indices[:some], best(gradients, K))
-        assert np.array_equal(top.harmful_indices[:some], best(-gradients, K))
+        assert np.array_equal(top.harmful_indices[:some], worst(gradients, K))
         error = np.abs(top.helpful_scores - near) / np.abs(near)
         assert error.max() < 1e-3, error.max()
         numbers = {

@@ -95,11 +95,13 @@ void CpuBackend<T>::scaled_norm(const Design<T>& X, ConstMatrix a, ConstMatrix s
                                 Matrix out) const {
   const index q = X.columns();
   threads_.ranges(X.rows(), 1024, [&](index first, index last) {
-    Scratch<double> row(q);
+    Scratch<double> row(q), inverse(q);
+    for (index j = 0; j < q; ++j)
+      inverse[j] = 1.0 / scale(0, j);
     for (index i = first; i < last; ++i) {
       pack_row(X, i, 1.0, row.get());
       for (index j = 0; j < q; ++j)
-        row[j] /= scale(0, j);
+        row[j] *= inverse[j];
       out(i, 0) = std::sqrt(sqnorm(row.get(), q) * sqnorm(a.row(i), a.cols));
     }
   });

@@ -4,11 +4,13 @@
 // gathering and conversion cost nothing beside the products that follow.
 #pragma once
 
+#include "simd/kernels.hpp"
 #include "upweight/problem.hpp"
 
 #include <algorithm>
 #include <cstdint>
 #include <new>
+#include <type_traits>
 
 namespace upweight::cpu {
 
@@ -35,8 +37,13 @@ template <class T, class U>
 inline void pack_row(const Design<T>& X, index i, double scale, U* out) {
   const T* x = X.features.row(i);
   const index p = X.features.cols;
-  for (index j = 0; j < p; ++j)
-    out[j] = static_cast<U>(scale * static_cast<double>(x[j]));
+  if constexpr (std::is_same_v<U, float> && std::is_same_v<T, double>)
+    kernels().scale_row(p, scale, x, out);
+  else if constexpr (std::is_same_v<U, float> && std::is_same_v<T, float>)
+    kernels().scale_row_float(p, scale, x, out);
+  else
+    for (index j = 0; j < p; ++j)
+      out[j] = static_cast<U>(scale * static_cast<double>(x[j]));
   if (X.intercept)
     out[p] = static_cast<U>(scale);
 }

@@ -173,6 +173,12 @@ void weighted_sum(index rows, index p, bool intercept, const T* X, index stride,
 }
 
 template <class T>
+void scale_row(index count, double scale, const T* x, float* out) {
+  for (index j = 0; j < count; ++j)
+    out[j] = static_cast<float>(scale * static_cast<double>(x[j]));
+}
+
+template <class T>
 constexpr int product_width =
     2 * lanes * static_cast<int>(sizeof(double) / sizeof(T));  // numbers, two vectors
 
@@ -483,6 +489,8 @@ const Kernels table = {UPW_ISA_NAME,
                        &row_dots<float>,
                        &weighted_sum<double>,
                        &weighted_sum<float>,
+                       &scale_row<double>,
+                       &scale_row<float>,
                        product_width<double>,
                        product_width<float>,
                        &product_tile<double>,

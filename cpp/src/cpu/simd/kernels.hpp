@@ -52,6 +52,10 @@ struct Kernels {
   void (*weighted_sum_float)(index rows, index p, bool intercept, const float* X,
                              index stride, const double* a, index outputs, double* out);
 
+  /// out[j] = scale x_j, rounded to float once.
+  void (*scale_row)(index count, double scale, const double* x, float* out);
+  void (*scale_row_float)(index count, double scale, const float* x, float* out);
+
   /// C[j][i] = sum_k B[k][j] A[k][i] for i < product_wide, j < narrow; panels as those
   /// of `gram_tile`. `stream`: past the cache; C and its rows are then aligned to 64
   /// bytes. 2 depth product_wide narrow flops.
