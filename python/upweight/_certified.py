@@ -35,9 +35,9 @@ def check_steps(left: LeftOut, labels: NDArray[np.generic]) -> None:
 class CertifiedChanges:
     """`LeftOut.scores`, with a term for the rounding of the products x'delta.
 
-    They are taken in the data's type. A dot product of q terms is off by at most
-    (q + 2) u |x| |delta|, u being half of that type's eps; the target is off by its
-    largest slope times the sum of that over the outputs.
+    They are taken in float64: a dot product of q terms is off by at most (q + 2) u |x|
+    |delta|, u being half of its eps, and the target by its largest slope times the sum
+    of that over the outputs. The change itself is rounded to the data's type.
     """
 
     def __init__(self, left: LeftOut, leave_rows_out: LeaveRowsOut) -> None:
@@ -68,7 +68,7 @@ class CertifiedChanges:
         model = left.model
         length = np.sqrt((test.astype(np.float64) ** 2).sum(axis=1))
         length = np.hypot(length, float(model.fit_intercept))
-        rounding = (model.theta.shape[1] + 3) * self._eps * length
+        rounding = (model.theta.shape[1] + 3) * np.finfo(np.float64).eps * length
         rounding *= self._slope(test, y, target, factor)
         with np.errstate(invalid="ignore"):
             bound = np.multiply.outer(factor, left.core.error)

@@ -3,56 +3,27 @@
 
 from __future__ import annotations
 
-import math
-import warnings
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._certified import check_steps
-from ._config import backends
-from ._deletion import Deletion
-from ._diagnostics import Diagnostics
-from ._engine import Engine, NumpyEngine, TrainingData, cpu_engine
 from ._exact_top import certified_top
-from ._fit import explain_singular, penalty_vector
-from ._groups import group_sums, score_blocks
-from ._influential_set import FlipSet, InfluentialSet, flip_set, influential_set
-from ._jackknife import (
-    PredictionIntervals,
-    check_alpha,
-    check_intervals_defined,
-    check_partition,
-    prediction_intervals,
-)
-from ._leave_out import LeaveGroupOut, LeaveOneOut, LeftOut
-from ._memory import available_memory, check_fits
-from ._model import FloatArray, LinearModel
-from ._plan import SOLVERS, make_plan
-from ._results import Plan, Polish, TopK, meaning
-from ._row_sets import RowSets, row_groups, single_rows
-from ._targets import TARGETS, TargetRows
+from ._fit import explain_singular
+from ._memory import available_memory
+from ._model import FloatArray
+from ._removals import Removals
+from ._results import TopK, meaning
+from ._row_sets import single_rows
+from ._targets import METHODS
 from ._validate import (
     check_choice,
-    check_columns,
     check_count,
     check_number,
-    check_weights,
-    column_names,
-    encode_targets,
-    resolve_threads,
-    row_index,
-    to_matrix,
 )
-from .adapters import adapt
-
-_METHODS = ("influence", "one_step", "exact")
-_LARGE_MOVE = 0.1  # of a linear predictor: 2.5 points of probability
 
 
-class Influence:
+class Influence(Removals):
     """Influence of every training row of a fitted model.
 
     A score ``S[t, i] = g_t' H^-1 g_i`` predicts by how much a target of test row t
@@ -126,100 +97,6 @@ class Influence:
     True
     """
 
-    def __init__(
-        self,
-        model: Any,
-        X: Any = None,
-        y: Any = None,
-        sample_weight: Any = None,
-        *,
-        backend: str = "auto",
-        solver: str = "auto",
-        dtype: Any = None,
-        n_threads: int | None = None,
-        polish: bool = True,
-        max_memory: int | None = None,
-        cg_rtol: float = 1e-10,
-    ) -> None:
-        check_choice(backend, ("auto", *backends()), "backend")
-        check_choice(solver, SOLVERS, "solver")
-        self._dtype = _check_dtype(dtype)
-        self._max_memory = (
-            available_memory()
-            if max_memory is None
-            else int(check_number(max_memory, "max_memory", least=1))
-        )
-        check_number(cg_rtol, "cg_rtol")
-        threads = resolve_threads(n_threads)
-        self.backend = "cpu" if backend == "auto" else backend
-        state = backends()[self.backend]
-        if state != "available":
-            raise ValueError(f"backend: {self.backend!r} is {state}")
-
-        adapted = adapt(model, X, y, sample_weight)
-        fitted: LinearModel = adapted.model
-        if adapted.X is None or adapted.y is None:
-            missing = "X" if adapted.X is None else "y"
-            raise TypeError(
-                f"{missing}: expected the training data of the model, got None"
-            )
-        check_columns(adapted.X, fitted.feature_names, "X")
-        self._column_names = fitted.feature_names or column_names(adapted.X)
-        self._row_index = row_index(adapted.X)
-        features = adapted.transform(adapted.X)
-        rows = to_matrix(features, "X", dtype=self._dtype, columns=fitted.n_features)
-        self._dtype = rows.dtype
-        n = rows.shape[0]
-        self.n_rows = n
-        targets = encode_targets(
-            adapted.y, fitted.family, fitted.classes, fitted.n_outputs, n, "y"
-        )
-        weights = check_weights(adapted.sample_weight, n)
-        copied = targets.nbytes
-        given = adapted.X
-        if not (isinstance(given, np.ndarray) and np.may_share_memory(rows, given)):
-            copied += rows.nbytes
-        self._copied = copied
-        self.plan: Plan = make_plan(
-            fitted, n, copied, self.backend, solver, threads, self._max_memory
-        )
-        self.solver = "cholesky" if self.backend == "numpy" else self.plan.solver
-        self._data = TrainingData(
-            rows,
-            targets,
-            weights,
-            fitted,
-            penalty_vector(
-                fitted.n_features, fitted.l2, fitted.fit_intercept, fitted.intercept_l2
-            ),
-        )
-        self._cg_rtol, self._threads = cg_rtol, threads
-        with explain_singular(fitted.n_features, column_names(features)):
-            self._engine = self._make_engine(self._data, polish)
-        self.polish = Polish(*self._engine.polish)
-        self.model: LinearModel = replace(
-            fitted,
-            theta=self._engine.theta.reshape(fitted.theta.shape),
-            gradient_norm=self.polish.gradient_norm,
-        )
-        self._targets = TargetRows(
-            self.model, adapted.transform, self._column_names, self._dtype
-        )
-        if self.polish.move > _LARGE_MOVE:
-            warnings.warn(
-                f"model: polishing moved a training row's linear predictor by "
-                f"{self.polish.move:.3g}; the estimator stopped far from the optimum "
-                "of its own objective (or X, y, sample_weight are not those it was "
-                "fitted on). Scores are about the optimum, see Influence.polish",
-                UserWarning,
-                stacklevel=2,
-            )
-
-    def _make_engine(self, data: TrainingData, polish: bool = True) -> Engine:
-        if self.backend == "numpy":
-            return NumpyEngine(data, polish)
-        return cpu_engine(data, self.solver, polish, self._cg_rtol, self._threads)
-
     def __repr__(self) -> str:
         n, p = self._data.X.shape
         return (
@@ -227,11 +104,6 @@ class Influence:
             f"outputs={self.model.n_outputs}, dtype={self._dtype}, "
             f"backend={self.backend!r}, solver={self.solver!r})\n{meaning('loss')}"
         )
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held: copies of X and y that were made, per-row arrays, the factor."""
-        return self._engine.nbytes + self._copied
 
     def scores(
         self,
@@ -286,7 +158,7 @@ class Influence:
         MemoryError
             When (m, n) does not fit in memory: use `top`, or `out`.
         """
-        check_choice(method, _METHODS, "method")
+        check_choice(method, METHODS, "method")
         if reduce is not None:
             check_choice(reduce, ("mean",), "reduce")
             if method != "influence":
@@ -375,7 +247,7 @@ class Influence:
         (True, True)
         """
         count = check_count(k, "k", most=self.n_rows, what="the training rows")
-        check_choice(method, _METHODS, "method")
+        check_choice(method, METHODS, "method")
         if not isinstance(of, str):
             gradients = self._targets.gradients(of, X_test, y_test, method)
             top = self._engine.gradient_top(gradients, count)
@@ -422,399 +294,6 @@ class Influence:
             With ``solver="cg"`` or ``"mixed"``: they have no float64 factor.
         """
         return self._engine.leverage()
-
-    def leave_one_out(self, rows: Any = None, tol: float | None = 1e-6) -> LeaveOneOut:
-        """Return the model without each training row, with a bound on the error.
-
-        Every row gets the Newton step that removes it and a certificate of its
-        distance to the true optimum, from leverages alone. Rows whose bound is over
-        `tol` are refined by the cheapest route: the third derivative, passes over the
-        rows of large leverage, or Newton's method on the problem without the row.
-
-        Parameters
-        ----------
-        rows : array-like of int, optional
-            Training rows to leave out, one at a time; all by default.
-        tol : float or None, default 1e-6
-            Largest error of a row's held-out linear predictor. None: certificate
-            only, no refinement.
-
-        Returns
-        -------
-        LeaveOneOut
-            Held-out linear predictors, probabilities and losses; bounds; the route
-            each row took. ``.coef()`` and ``.scores(X_test, y_test)`` go further.
-
-        Raises
-        ------
-        ValueError
-            For row numbers out of range, and with ``solver="cg"`` or ``"mixed"``,
-            which have no float64 factor.
-
-        Examples
-        --------
-        >>> import numpy as np, upweight as uw
-        >>> rng = np.random.default_rng(0)
-        >>> X = rng.standard_normal((200, 3))
-        >>> y = (X[:, 0] + rng.standard_normal(200) > 0).astype(int)
-        >>> inf = uw.Influence(uw.fit(X, y, family="binomial", l2=1.0), X, y)
-        >>> loo = inf.leave_one_out()
-        >>> bool((loo.error_bound <= 1e-6).all())
-        True
-        """
-        return LeaveOneOut(self._leave_out(single_rows(rows, self.n_rows), tol))
-
-    def leave_group_out(self, groups: Any, tol: float | None = 1e-6) -> LeaveGroupOut:
-        """Return the model without each group of training rows, with a bound.
-
-        Parameters
-        ----------
-        groups : array-like of shape (n,), or sequence of arrays of row numbers
-            One label a training row (as scikit-learn's `groups`; k folds are k
-            labels), or the rows of each group, which may overlap.
-        tol : float or None, default 1e-6
-            Largest error of a held-out linear predictor; None: certificate only.
-
-        Returns
-        -------
-        LeaveGroupOut
-        """
-        labels, sets = row_groups(groups, self.n_rows)
-        return LeaveGroupOut(self._leave_out(sets, tol), labels)
-
-    def jackknife_plus(
-        self, X_test: Any, alpha: float = 0.1, groups: Any = None
-    ) -> PredictionIntervals:
-        """Return prediction intervals of test rows from held-out errors, not refits.
-
-        With mu_i the model without row i and R_i = |y_i - mu_i(x_i)|, the ends at x are
-        the floor(alpha (n + 1))-th smallest of mu_i(x) - R_i and the
-        ceil((1 - alpha) (n + 1))-th smallest of mu_i(x) + R_i. A target that is
-        exchangeable with the training rows lies between them with probability at least
-        1 - 2 alpha, whatever the distribution, and in practice about 1 - alpha.
-
-        Parameters
-        ----------
-        X_test : array-like of shape (m, p)
-            Rows as the model's ``predict`` takes them.
-        alpha : float, default 0.1
-            Share of targets that may fall outside, between 0 and 1; read as the
-            decimal number it prints as, so that 0.29 (n + 1) is 29 for n = 99.
-        groups : array-like of shape (n,), or sequence of arrays of row numbers
-            CV+: mu_i is the model without the whole group of row i, as in
-            `leave_group_out`; every row must be in one. K groups of equal size
-            guarantee 1 - 2 alpha - min(2 (1 - 1/K) / (n/K + 1), (1 - K/n) / (K + 1)).
-
-        Returns
-        -------
-        PredictionIntervals
-            ``lower, upper = inf.jackknife_plus(X_test)``, each (m,), in the unit of y;
-            infinite when ``alpha < 1 / (n + 1)``. With `alpha` over a half the lower
-            end may be above the upper one: an empty interval.
-
-        Raises
-        ------
-        ValueError
-            For models that are not gaussian with one output, weights that are not
-            equal, groups that are not a partition, and rows without which the optimum
-            is not unique.
-
-        Notes
-        -----
-        Barber, Candes, Ramdas and Tibshirani (2021), Predictive inference with the
-        jackknife+, Annals of Statistics 49, equations 6 and 11, theorems 1 and 4. Time
-        is that of `leave_one_out`, 2 m n p flops and a selection from n a test row.
-
-        Examples
-        --------
-        >>> import numpy as np, upweight as uw
-        >>> X, y = np.ones((3, 1)), np.array([0.0, 3.0, 6.0])
-        >>> inf = uw.Influence(uw.fit(X, y, fit_intercept=False), X, y)
-        >>> lower, upper = inf.jackknife_plus([[1.0]], alpha=0.25)
-        >>> round(float(lower[0]), 6), round(float(upper[0]), 6)
-        (-3.0, 9.0)
-        """
-        level = check_alpha(alpha)
-        check_intervals_defined(self.model, self._data.weights)
-        if groups is None:
-            sets, method = single_rows(None, self.n_rows), "jackknife+"
-        else:
-            sets, method = row_groups(groups, self.n_rows)[1], "CV+"
-            check_partition(sets, self.n_rows)
-        return prediction_intervals(self._leave_out(sets, 1e-6), X_test, level, method)
-
-    def group_scores(
-        self,
-        groups: Any,
-        X_test: Any = None,
-        y_test: Any = None,
-        *,
-        of: Any = "loss",
-        method: str = "influence",
-        tol: float = 1e-6,
-        out: NDArray[Any] | None = None,
-    ) -> NDArray[Any]:
-        """Predict the change of each test row's target without each group of rows.
-
-        Parameters
-        ----------
-        groups : array-like of shape (n,), or sequence of arrays of row numbers
-            As in `leave_group_out`: one label a training row, or the rows of each
-            group. Groups may overlap.
-        X_test, y_test, of
-            As in `scores`.
-        method : {"influence", "one_step", "exact"}
-            ``"influence"``: the sum of the members' scores. ``"one_step"``: the target
-            after the Newton step that removes the whole group, which sees that members
-            stand in for each other. ``"exact"``: at the optimum without the group, by
-            `leave_group_out`, whose ``scores`` also returns the bounds.
-        tol : float, default 1e-6
-            With ``method="exact"``, as in `leave_group_out`.
-        out : ndarray of shape (m, g), optional
-            Where to write, of the data's dtype; may be a memory map.
-
-        Returns
-        -------
-        ndarray of shape (m, g)
-            Entry [t, b]: predicted change of target t when group b is removed, in the
-            target's unit (nats for a loss, half squares for a gaussian one). For a
-            loss, positive = helpful: without the group it rises. Columns are in the
-            order of the groups given, or of the sorted labels.
-
-        Raises
-        ------
-        ValueError
-            For groups, shapes or labels that do not fit; a group that leaves no row;
-            ``"one_step"`` where H without a group is singular (``"exact"`` is NaN
-            where there is no optimum); and for either with ``solver="cg"`` or
-            ``"mixed"``.
-
-        Notes
-        -----
-        Koh, Ang, Teo and Liang (2019) measure how far sums of influences are from the
-        truth: they keep the order of groups, and tend to understate the size. Sums are
-        taken in float64 from blocks of test rows; (m, n) is never formed.
-
-        Examples
-        --------
-        >>> import numpy as np, upweight as uw
-        >>> X, y = np.ones((3, 1)), np.array([0.0, 3.0, 0.0])
-        >>> inf = uw.Influence(uw.fit(X, y, fit_intercept=False), X, y)
-        >>> groups = [[0], [0, 2]]  # without both zeros the mean is 3
-        >>> inf.group_scores(groups, [[1.0]], [0.0]).round(6).tolist()
-        [[0.333333, 0.666667]]
-        >>> inf.group_scores(groups, [[1.0]], [0.0], method="exact").round(6).tolist()
-        [[0.625, 4.0]]
-        """
-        check_choice(method, _METHODS, "method")
-        labels, sets = row_groups(groups, self.n_rows)
-        if isinstance(of, str) and method != "influence":
-            step = check_number(tol, "tol") if method == "exact" else None
-            left = self._leave_out(sets, step)
-            if step is None:
-                check_steps(left, labels)
-            return left.scores(X_test, y_test, of, out).scores
-        m, fill = score_blocks(self._engine, self._targets, X_test, y_test, of, method)
-        out = self._allocate((m, len(sets)), out)
-        limit = min(self._max_memory, available_memory())
-        group_sums(fill, sets, self.n_rows, limit, out)
-        return out
-
-    def most_influential_set(
-        self,
-        X_test: Any,
-        y_test: Any = None,
-        size: int = 10,
-        *,
-        of: str = "loss",
-        direction: str = "raise",
-        greedy: bool = False,
-        tol: float = 1e-6,
-    ) -> InfluentialSet:
-        """Choose the training rows whose joint removal changes a target most.
-
-        The target is the mean over the test rows. The rows with the best scores are
-        chosen, and what the model says without all of them is then found exactly.
-
-        Parameters
-        ----------
-        X_test, y_test
-            As in `scores`.
-        size : int, default 10
-            Rows to choose, 1 to n - 1.
-        of : {"loss", "margin", "probability"}
-            As in `scores`.
-        direction : {"raise", "lower"}
-            What removing the set shall do to the target. Of a loss, ``"raise"``
-            chooses the most helpful rows, ``"lower"`` the most harmful ones.
-        greedy : bool, default False
-            Fit and score anew after each choice: rows that stand in for each other no
-            longer hide each other. One fit and one row of scores a choice.
-        tol : float, default 1e-6
-            As in `leave_group_out`.
-
-        Returns
-        -------
-        InfluentialSet
-            The change by the sum of scores, by one Newton step, and the exact one with
-            its bound, side by side. The set is the best by its (additive or greedy)
-            scores; that no other set does more is not proved.
-
-        Raises
-        ------
-        ValueError
-            For shapes, labels or arguments that do not fit, and with ``solver="cg"``
-            or ``"mixed"``.
-
-        Notes
-        -----
-        Broderick, Giordano and Meager (2020), arXiv 2011.14999, for the additive set;
-        Kuschnig, Zens and Crespo Cuaresma (2021) for the greedy one.
-
-        Examples
-        --------
-        >>> import numpy as np, upweight as uw
-        >>> X, y = np.ones((4, 1)), np.array([0.0, 3.0, 0.0, 5.0])
-        >>> inf = uw.Influence(uw.fit(X, y, fit_intercept=False), X, y)
-        >>> found = inf.most_influential_set([[1.0]], size=2, of="margin")
-        >>> found.rows.tolist(), round(found.exact, 6)  # the mean goes from 2 to 4
-        ([0, 2], 2.0)
-        """
-        count = check_count(
-            size, "size", most=self.n_rows - 1, what="of the training rows, less one"
-        )
-        check_choice(of, TARGETS, "of")
-        check_choice(direction, ("raise", "lower"), "direction")
-        check_number(tol, "tol")
-        test = self._targets.rows(X_test, y_test, of)
-        refit = self._make_engine if greedy else None
-        with explain_singular(self.model.n_features, self._column_names):
-            return influential_set(
-                self._at_optimum(), self._engine, refit, self._leave_out, test, count,
-                direction, tol,
-            )  # fmt: skip
-
-    def flip_set(
-        self, x: Any, max_size: int | None = None, tol: float = 1e-6
-    ) -> FlipSet:
-        """Find few training rows without which one prediction is another class.
-
-        Rows are taken in the order of their scores on the lead of the predicted class.
-        Sums of scores say about how many it takes; refits with a bound then find the
-        size at which the prediction really changes while one row less does not do it.
-
-        Parameters
-        ----------
-        x : array-like of shape (p,) or (1, p)
-            One row, as the model's ``predict`` takes it.
-        max_size : int, optional
-            Largest set, up to n - 1; the smaller of that and 1000 by default.
-        tol : float, default 1e-6
-            As in `leave_group_out`.
-
-        Returns
-        -------
-        FlipSet
-            ``.rows``, and ``.found``: False where it is impossible, by this order, with
-            up to `max_size` rows. Another order may do with fewer rows: that the set
-            is the smallest of all is not proved.
-
-        Raises
-        ------
-        ValueError
-            If the model is not a classifier, for shapes that do not fit, and with
-            ``solver="cg"`` or ``"mixed"``.
-
-        Notes
-        -----
-        Yang, Ippolito and Wallace (2023), How many and which training points would
-        need to be removed to flip this prediction?, arXiv 2302.02169: their first
-        algorithm, verified.
-
-        Examples
-        --------
-        >>> import numpy as np, upweight as uw
-        >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0], [0.5]])
-        >>> y = np.array(["no", "no", "yes", "yes", "yes"])
-        >>> model = uw.fit(X, y, family="binomial", l2=1.0, fit_intercept=True)
-        >>> found = uw.Influence(model, X, y).flip_set([0.1])
-        >>> found.found, found.label, found.flipped, found.rows.tolist()
-        (True, 'yes', 'no', [4, 2])
-        """
-        model = self.model
-        if model.classes is None:
-            raise ValueError(
-                f"model: expected a classifier, got a regression ({model.family})"
-            )
-        most = self.n_rows - 1
-        size = min(most, 1000) if max_size is None else max_size
-        size = check_count(
-            size, "max_size", most=most, what="of the training rows, less one"
-        )
-        check_number(tol, "tol")
-        row = np.asarray(x)[None, :] if np.ndim(x) == 1 else x
-        test = self._targets.features(row, "x")
-        if len(test) != 1:
-            raise ValueError(f"x: expected one row, got {len(test)}")
-        return flip_set(
-            self._at_optimum(), self._engine, self._leave_out, test, size, tol,
-            (self.backend, self.solver),
-        )  # fmt: skip
-
-    def _at_optimum(self) -> TrainingData:
-        return replace(self._data, model=self.model)
-
-    def _leave_out(self, sets: RowSets, tol: float | None) -> LeftOut:
-        if tol is not None:
-            check_number(tol, "tol")
-        K, q = self.model.theta.shape
-        refined = 0 if tol is None else 16 * K * q * len(sets)
-        check_fits(
-            refined + 8 * (K + 6) * len(sets.members) + 4 * q * self.n_rows,
-            min(self._max_memory, available_memory()),
-            f"leaving {len(sets):,} sets of rows out",
-            "leave fewer out at a time, or take tol=None",
-        )
-        core = self._engine.leave_out(sets.members, sets.offsets, tol)
-        return LeftOut(
-            core, sets, tol, self._engine, self._data, self.model, self._targets,
-            self.backend, self.solver, self._allocate,
-        )  # fmt: skip
-
-    def diagnostics(self) -> Diagnostics:
-        """Return regression diagnostics of every training row, without a refit.
-
-        Leverage, Cook's distance, DFBETA(S), DFFITS, COVRATIO and residuals (response,
-        Pearson, deviance, internally and externally studentised). Leverages are
-        computed now, all else on access.
-
-        Returns
-        -------
-        Diagnostics
-            Its docstring gives the formula, unit and sign of each number.
-
-        Raises
-        ------
-        ValueError
-            With ``solver="cg"`` or ``"mixed"``: they have no float64 factor.
-
-        Examples
-        --------
-        >>> import numpy as np, upweight as uw
-        >>> X, y = np.arange(6.0)[:, None], np.array([0.0, 1.1, 1.9, 3.1, 4.0, 9.0])
-        >>> found = uw.Influence(uw.fit(X, y), X, y).diagnostics()
-        >>> int(found.cooks_distance.argmax())
-        5
-        >>> bool(found.dffits[5] > 0)  # row 5 pulls its own fit up
-        True
-        """
-        h = self.leverage()
-        without = Deletion(
-            self._data, self._engine, h.reshape(self.n_rows, -1), self._max_memory
-        )
-        return Diagnostics(
-            h, self.backend, self.solver, without, self._column_names, self._row_index
-        )
 
     def gradient_outer_product(self) -> FloatArray:
         """Return sum_i g_i g_i' (P, P), the empirical Fisher information.
@@ -874,41 +353,6 @@ class Influence:
             )
         return np.asarray((s * errors**2).sum(axis=0) / freedom)
 
-    def _output(
-        self, m: int, out: NDArray[Any] | None, reduce: str | None
-    ) -> NDArray[Any]:
-        shape = (self.n_rows,) if reduce == "mean" else (m, self.n_rows)
-        return self._allocate(shape, out)
-
-    def _allocate(
-        self, shape: tuple[int, ...], out: NDArray[Any] | None = None
-    ) -> NDArray[Any]:
-        if out is None:
-            check_fits(
-                math.prod(shape) * self._dtype.itemsize,
-                min(self._max_memory, available_memory()),
-                f"scores of shape {shape}",
-                "use top(), fewer test rows at a time, or out= with a memory map",
-            )
-            return np.empty(shape, dtype=self._dtype)
-        if not isinstance(out, np.ndarray) or out.dtype != self._dtype:
-            kind = getattr(out, "dtype", type(out).__name__)
-            raise TypeError(f"out: expected an array of {self._dtype}, got {kind}")
-        if out.shape != shape:
-            raise ValueError(f"out: expected shape {shape}, got {out.shape}")
-        if not out.flags.writeable or out.strides[-1] != out.itemsize:
-            raise ValueError("out: expected a writable array with contiguous rows")
-        return out
-
 
 def _two_dimensional(out: NDArray[Any]) -> NDArray[Any]:
     return out[None, :] if out.ndim == 1 else out
-
-
-def _check_dtype(dtype: Any) -> Any:
-    if dtype is None:
-        return None
-    kind = np.dtype(dtype)
-    if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ValueError(f"dtype: expected float32 or float64, got {kind}")
-    return kind

@@ -47,10 +47,14 @@ class CertifiedScores:
 
     @property
     def bound(self) -> FloatArray:
-        """Return (m, r), float64: |scores - truth| is at most this, rounding aside."""
+        """Return (m, r), float64: |scores - truth| is at most this.
+
+        With the rounding of `scores` to its own type; that of products is left out.
+        """
         proved = np.isfinite(self.set_factor)
         distance = np.where(proved, self.set_factor, 1.0)
         bound = np.multiply.outer(self.test_factor, distance)
+        bound += np.finfo(self.scores.dtype).eps * np.abs(self.scores)
         bound[:, ~proved] = np.inf  # also of a row of zeros
         return bound
 

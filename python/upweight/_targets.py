@@ -13,6 +13,7 @@ from ._model import FloatArray, LinearModel
 from ._validate import check_choice, check_columns, encode_targets, to_matrix
 
 TARGETS = ("loss", "margin", "probability")
+METHODS = ("influence", "one_step", "exact")
 
 
 class TargetRows:

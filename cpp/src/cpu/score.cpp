@@ -224,15 +224,15 @@ bool loss_change(Family family, index count, double y, double eta, const float* 
   return kernels().loss_change_float(family, count, y, eta, u, out);
 }
 
-/// The word `change` on rows of type D, products and results of type T.
+/// The word `change` with products in the type D of the rows, results of type T.
 template <class D, class T>
 void changes(const Threads& threads, const Design<D>& X, ConstMatrix a, ConstMatrix V,
              Family family, Target target, ConstMatrix y, ConstMatrix eta,
              MatrixView<T> out) {
   const index q = X.columns(), n = X.rows(), K = eta.cols, m = eta.rows;
   const index rows = std::max<index>(1, test_rows / K);
-  const index tile = tile_rows(2 * q * index(sizeof(T)));
-  const Converted<T> left(threads, V);
+  const index tile = tile_rows(2 * q * index(sizeof(D)));
+  const Converted<D> left(threads, V);
   const index test_tiles = ceil_div(m, rows), tiles = ceil_div(n, tile);
   const bool one_loss =
       K == 1 && target == Target::loss && family != Family::multinomial;
@@ -240,21 +240,26 @@ void changes(const Threads& threads, const Design<D>& X, ConstMatrix a, ConstMat
     const index t0 = (task % test_tiles) * m / test_tiles;
     const index t1 = (task % test_tiles + 1) * m / test_tiles;
     const index first = (task / test_tiles) * tile, count = std::min(tile, n - first);
-    Scratch<T> packed(tile * q), moves((t1 - t0) * K * count);
+    Scratch<D> packed(tile * q), moves((t1 - t0) * K * count), changed(count);
     Scratch<double> u(K);
     score_tile(X, a, left.view().block(t0 * K, (t1 - t0) * K), first, count,
-               packed.get(), MatrixView<T>(moves.get(), (t1 - t0) * K, count));
+               packed.get(), MatrixView<D>(moves.get(), (t1 - t0) * K, count));
     for (index t = t0; t < t1; ++t) {
-      const T* move = moves.get() + (t - t0) * K * count;
-      if (one_loss &&
-          loss_change(family, count, y(t, 0), eta(t, 0), move, out.row(t) + first))
-        continue;
-      for (index i = 0; i < count; ++i) {
-        for (index k = 0; k < K; ++k)
-          u[k] = static_cast<double>(move[k * count + i]);
-        out(t, first + i) = static_cast<T>(
-            target_change(family, target, K, y.row(t), eta.row(t), u.get()));
-      }
+      const D* move = moves.get() + (t - t0) * K * count;
+      T* to = out.row(t) + first;
+      D* result = changed.get();
+      if constexpr (std::is_same_v<D, T>)
+        result = to;
+      if (!(one_loss && loss_change(family, count, y(t, 0), eta(t, 0), move, result)))
+        for (index i = 0; i < count; ++i) {
+          for (index k = 0; k < K; ++k)
+            u[k] = static_cast<double>(move[k * count + i]);
+          result[i] = static_cast<D>(
+              target_change(family, target, K, y.row(t), eta.row(t), u.get()));
+        }
+      if constexpr (!std::is_same_v<D, T>)
+        std::transform(result, result + count, to,
+                       [](D value) { return static_cast<T>(value); });
     }
   });
 }

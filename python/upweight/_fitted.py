@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A fitted model and its training data, checked, with the engine that does the work."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._config import backends
+from ._engine import Engine, NumpyEngine, TrainingData, cpu_engine
+from ._fit import explain_singular, penalty_vector
+from ._leave_out import LeftOut
+from ._memory import available_memory, check_fits
+from ._model import LinearModel
+from ._plan import SOLVERS, make_plan
+from ._results import Plan, Polish
+from ._row_sets import RowSets
+from ._targets import TargetRows
+from ._validate import (
+    check_choice,
+    check_columns,
+    check_number,
+    check_weights,
+    column_names,
+    encode_targets,
+    resolve_threads,
+    row_index,
+    to_matrix,
+)
+from .adapters import adapt
+
+_LARGE_MOVE = 0.1  # of a linear predictor: 2.5 points of probability
+
+
+class Fitted:
+    """What every method of `Influence` stands on; its docstring has the arguments."""
+
+    def __init__(
+        self,
+        model: Any,
+        X: Any = None,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        backend: str = "auto",
+        solver: str = "auto",
+        dtype: Any = None,
+        n_threads: int | None = None,
+        polish: bool = True,
+        max_memory: int | None = None,
+        cg_rtol: float = 1e-10,
+    ) -> None:
+        check_choice(backend, ("auto", *backends()), "backend")
+        check_choice(solver, SOLVERS, "solver")
+        self._dtype = _check_dtype(dtype)
+        self._max_memory = (
+            available_memory()
+            if max_memory is None
+            else int(check_number(max_memory, "max_memory", least=1))
+        )
+        check_number(cg_rtol, "cg_rtol")
+        threads = resolve_threads(n_threads)
+        self.backend = "cpu" if backend == "auto" else backend
+        state = backends()[self.backend]
+        if state != "available":
+            raise ValueError(f"backend: {self.backend!r} is {state}")
+
+        adapted = adapt(model, X, y, sample_weight)
+        fitted: LinearModel = adapted.model
+        if adapted.X is None or adapted.y is None:
+            missing = "X" if adapted.X is None else "y"
+            raise TypeError(
+                f"{missing}: expected the training data of the model, got None"
+            )
+        check_columns(adapted.X, fitted.feature_names, "X")
+        self._column_names = fitted.feature_names or column_names(adapted.X)
+        self._row_index = row_index(adapted.X)
+        features = adapted.transform(adapted.X)
+        rows = to_matrix(features, "X", dtype=self._dtype, columns=fitted.n_features)
+        self._dtype = rows.dtype
+        n = rows.shape[0]
+        self.n_rows = n
+        targets = encode_targets(
+            adapted.y, fitted.family, fitted.classes, fitted.n_outputs, n, "y"
+        )
+        weights = check_weights(adapted.sample_weight, n)
+        copied = targets.nbytes
+        given = adapted.X
+        if not (isinstance(given, np.ndarray) and np.may_share_memory(rows, given)):
+            copied += rows.nbytes
+        self._copied = copied
+        self.plan: Plan = make_plan(
+            fitted, n, copied, self.backend, solver, threads, self._max_memory
+        )
+        self.solver = "cholesky" if self.backend == "numpy" else self.plan.solver
+        self._data = TrainingData(
+            rows,
+            targets,
+            weights,
+            fitted,
+            penalty_vector(
+                fitted.n_features, fitted.l2, fitted.fit_intercept, fitted.intercept_l2
+            ),
+        )
+        self._cg_rtol, self._threads = cg_rtol, threads
+        with explain_singular(fitted.n_features, column_names(features)):
+            self._engine = self._make_engine(self._data, polish)
+        self.polish = Polish(*self._engine.polish)
+        self.model: LinearModel = replace(
+            fitted,
+            theta=self._engine.theta.reshape(fitted.theta.shape),
+            gradient_norm=self.polish.gradient_norm,
+        )
+        self._targets = TargetRows(
+            self.model, adapted.transform, self._column_names, self._dtype
+        )
+        if self.polish.move > _LARGE_MOVE:
+            warnings.warn(
+                f"model: polishing moved a training row's linear predictor by "
+                f"{self.polish.move:.3g}; the estimator stopped far from the optimum "
+                "of its own objective (or X, y, sample_weight are not those it was "
+                "fitted on). Scores are about the optimum, see Influence.polish",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held: copies of X and y that were made, per-row arrays, the factor."""
+        return self._engine.nbytes + self._copied
+
+    def _make_engine(self, data: TrainingData, polish: bool = True) -> Engine:
+        if self.backend == "numpy":
+            return NumpyEngine(data, polish)
+        return cpu_engine(data, self.solver, polish, self._cg_rtol, self._threads)
+
+    def _at_optimum(self) -> TrainingData:
+        return replace(self._data, model=self.model)
+
+    def _leave_out(self, sets: RowSets, tol: float | None) -> LeftOut:
+        if tol is not None:
+            check_number(tol, "tol")
+        K, q = self.model.theta.shape
+        refined = 0 if tol is None else 16 * K * q * len(sets)
+        check_fits(
+            refined + 8 * (K + 6) * len(sets.members) + 4 * q * self.n_rows,
+            min(self._max_memory, available_memory()),
+            f"leaving {len(sets):,} sets of rows out",
+            "leave fewer out at a time, or take tol=None",
+        )
+        core = self._engine.leave_out(sets.members, sets.offsets, tol)
+        return LeftOut(
+            core, sets, tol, self._engine, self._data, self.model, self._targets,
+            self.backend, self.solver, self._allocate,
+        )  # fmt: skip
+
+    def _output(
+        self, m: int, out: NDArray[Any] | None, reduce: str | None
+    ) -> NDArray[Any]:
+        shape = (self.n_rows,) if reduce == "mean" else (m, self.n_rows)
+        return self._allocate(shape, out)
+
+    def _allocate(
+        self, shape: tuple[int, ...], out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        if out is None:
+            check_fits(
+                math.prod(shape) * self._dtype.itemsize,
+                min(self._max_memory, available_memory()),
+                f"scores of shape {shape}",
+                "use top(), fewer test rows at a time, or out= with a memory map",
+            )
+            return np.empty(shape, dtype=self._dtype)
+        if not isinstance(out, np.ndarray) or out.dtype != self._dtype:
+            kind = getattr(out, "dtype", type(out).__name__)
+            raise TypeError(f"out: expected an array of {self._dtype}, got {kind}")
+        if out.shape != shape:
+            raise ValueError(f"out: expected shape {shape}, got {out.shape}")
+        if not out.flags.writeable or out.strides[-1] != out.itemsize:
+            raise ValueError("out: expected a writable array with contiguous rows")
+        return out
+
+
+def _check_dtype(dtype: Any) -> Any:
+    if dtype is None:
+        return None
+    kind = np.dtype(dtype)
+    if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"dtype: expected float32 or float64, got {kind}")
+    return kind
