@@ -7,30 +7,13 @@
 // term taken for all rows at once, by its tensor, far fewer are needed.
 #pragma once
 
+#include "part.hpp"
 #include "upweight/leave_out.hpp"
 
 #include <cstdint>
 #include <vector>
 
 namespace upweight {
-
-/// One output of a fitted problem, in whitened coordinates z = R^-T x where H = I; or
-/// all the outputs of a softmax, in the parameters' own.
-template <class T>
-struct Part {
-  Family family = Family::gaussian;
-  index outputs = 1;     // K
-  bool whitened = true;  // then K = 1
-  RowWeights W;
-  ConstMatrix r, eta, s, R;
-  double M = 0;                // |l'''| <= M l''
-  Array C;                     // (e_k (x) x_i)'H^-1(e_l (x) x_i): n x K^2
-  std::vector<double> spread;  // n: what of C bounds a row's move; 0 for weight 0
-  double largest_spread = 0;
-  double mean_spread = 0;    // largest v'(sum_j w_j c_jj x_j x_j') v over v'H v
-  double pivot_ratio = 1;    // max (H_jj)^(1/2) / R_jj: how ill conditioned H is
-  double gradient_norm = 0;  // |grad J(theta)|_{H^-1}
-};
 
 /// What is known of the optimum without one set of rows.
 struct SetState {
@@ -48,12 +31,6 @@ struct SetState {
 /// Certificate of the Newton step itself, from leverages alone.
 template <class T>
 void bound_newton_step(const Part<T>& part, SetState& state);
-
-/// E (rows e_k (x) x_m of the sets' members) and V = H^-1 E; whitened, both are z_m,
-/// and V is left empty.
-template <class T>
-void member_rows(const Backend<T>& backend, const Design<T>& design,
-                 const Part<T>& part, const RowSets& sets, Array& E, Array& V);
 
 /// Refines the sets that are not within tol. `place` gets each refined set's row of the
 /// deltas returned, which are in the parameters' own coordinates.

@@ -32,17 +32,4 @@ template <class T>
 [[nodiscard]] Refit large_step(const Influence<T>& influence, const std::int64_t* rows,
                                index count);
 
-/// How large |X'W e|_{H^-1} may be for the rounding e of linear predictors, of n rows
-/// of q terms: weights w and predictors eta are n x K.
-template <class T>
-[[nodiscard]] double predictor_error(const Backend<T>& backend, ConstMatrix w,
-                                     ConstMatrix eta, index q);
-
-/// What of the blocks C_i (n x K^2, or n x K for outputs apart) bounds a row's move:
-/// the largest c_ik, or of softmax the largest x'H^-1 x of a difference of two outputs.
-/// Rows of weight 0 count as 0.
-template <class T>
-[[nodiscard]] std::vector<double> move_spread(const Backend<T>& backend,
-                                              const Problem<T>& problem, ConstMatrix C);
-
 }  // namespace upweight

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "upweight/influence.hpp"
 
+#include "host.hpp"
 #include "upweight/error.hpp"
 
 #include <algorithm>
@@ -23,12 +24,6 @@ void in_batches(index rows, index parameters, const auto& work) {
   const index batch = std::clamp(batch_bytes / row_bytes, least, most);
   for (index first = 0; first < rows; first += batch)
     work(first, std::min(batch, rows - first));
-}
-
-std::vector<double> on_host(const Array& array, const auto& backend) {
-  std::vector<double> values(static_cast<std::size_t>(array.rows() * array.cols()));
-  backend.download(array, values.data());
-  return values;
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 #include "upweight/leave_out.hpp"
 
 #include "formula.hpp"
+#include "host.hpp"
+#include "part.hpp"
 #include "refine.hpp"
 #include "refit.hpp"
 #include "upweight/error.hpp"
@@ -9,7 +11,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <utility>
 
 namespace upweight {
@@ -17,59 +18,6 @@ namespace upweight {
 namespace {
 
 constexpr double infinite = std::numeric_limits<double>::infinity();
-
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
-
-std::vector<double> on_host(ConstMatrix matrix, const auto& backend) {
-  std::vector<double> values(at(matrix.rows * matrix.cols));
-  backend.download(matrix, values.data());
-  return values;
-}
-
-ConstMatrix column(ConstMatrix matrix, index k) {
-  return matrix.empty() ? matrix
-                        : ConstMatrix(matrix.data + k, matrix.rows, 1, matrix.stride);
-}
-
-/// max (H_jj)^(1/2) / R_jj, H_jj being the square of R's column j.
-double pivot_ratio(ConstMatrix R, const auto& backend) {
-  const std::vector<double> r = on_host(R, backend);
-  double worst = 1;
-  for (index j = 0; j < R.cols; ++j) {
-    double h = 0;
-    for (index i = 0; i <= j; ++i)
-      h += r[at(i * R.cols + j)] * r[at(i * R.cols + j)];
-    worst = std::max(worst, std::sqrt(h) / std::fabs(r[at(j * R.cols + j)]));
-  }
-  return worst;
-}
-
-/// Takes the mean over a softmax's outputs off rows of `segment` numbers an output. No
-/// change of the optimum has one, and rounding over a small penalty would be large.
-void centre(std::vector<double>& rows, index outputs, index segment) {
-  const index width = outputs * segment;
-  for (double* row = rows.data(); row < rows.data() + rows.size(); row += width)
-    for (index j = 0; j < segment; ++j) {
-      double mean = 0;
-      for (index k = 0; k < outputs; ++k)
-        mean += row[k * segment + j] / static_cast<double>(outputs);
-      for (index k = 0; k < outputs; ++k)
-        row[k * segment + j] -= mean;
-    }
-}
-
-void centre(Matrix deltas, index outputs, const auto& backend) {
-  std::vector<double> rows = on_host(deltas, backend);
-  centre(rows, outputs, deltas.cols / outputs);
-  backend.upload(rows.data(), deltas);
-}
-
-/// Number of parts: outputs that do not share a row's loss are refined apart.
-index parts_of(const auto& problem) {
-  return coupling_of(problem.family) == Coupling::full ? 1 : problem.outputs;
-}
 
 template <class T>
 class LeavingOut {
@@ -102,7 +50,7 @@ public:
       numbers_.push_back(b);
     }
     for (index k = 0; k < parts_of(problem_); ++k) {
-      const Part<T> part = make_part(k);
+      const Part<T> part = make_part(influence_, k);
       result_.gradient_norm = std::hypot(result_.gradient_norm, part.gradient_norm);
       add_part(part, k);
     }
@@ -123,87 +71,6 @@ private:
     const auto P = static_cast<double>(problem_.parameters());
     const auto n = static_cast<double>(problem_.design.rows());
     return rows > 1 && order * order * (order + P) > 5 * n * P * P;
-  }
-
-  Part<T> make_part(index k) const {
-    const GlmState<T>& state = influence_.state();
-    const Factor factor = state.hessian.factor();
-    const bool coupled = coupling_of(problem_.family) == Coupling::full;
-    Part<T> part;
-    part.family = problem_.family;
-    part.outputs = coupled ? problem_.outputs : 1;
-    part.whitened = !coupled;
-    part.R = factor.block(k);
-    part.W = influence_.row_weights();
-    part.r = state.residual;
-    part.eta = state.eta;
-    part.s = problem_.weights;
-    if (!coupled) {
-      part.W.diagonal = column(part.W.diagonal, k);
-      part.r = column(part.r, k);
-      part.eta = column(part.eta, k);
-    }
-    part.M = formula::move_concordance(problem_.family);
-    part.pivot_ratio = pivot_ratio(part.R, backend_);
-    part.gradient_norm = gradient_norm(part, k);
-    const index n = problem_.design.rows(), K = part.outputs;
-    part.C = backend_.zeros(n, K * K);
-    backend_.leverage_blocks(problem_.design, Factor{part.R, 1}, K, part.C);
-    Problem<T> own = problem_;
-    own.outputs = K;
-    part.spread = move_spread(backend_, own, part.C);
-    part.largest_spread = *std::max_element(part.spread.begin(), part.spread.end());
-    part.mean_spread = mean_spread(part);
-    return part;
-  }
-
-  /// Part::mean_spread, at the cost of another Gram; what bounds it where that costs
-  /// more than it tells.
-  double mean_spread(const Part<T>& part) const {
-    const index n = problem_.design.rows(), q = problem_.design.columns();
-    if (!part.whitened || part.M == 0 || q > 512 || n < 8 * q)
-      return part.largest_spread;
-    std::vector<double> w = on_host(part.W.diagonal, backend_);
-    for (index j = 0; j < n; ++j)
-      w[at(j)] *= part.spread[at(j)];
-    const Array weights = backend_.zeros(n, 1), S = backend_.zeros(q, q);
-    backend_.upload(w.data(), weights);
-    const std::vector<double> none(at(q), 0.0);
-    backend_.gram(problem_.design, {weights, {}, 1.0, false}, Coupling::shared, none,
-                  {}, S, {});
-    std::vector<double> s = on_host(S, backend_);
-    for (int side = 0; side < 2; ++side) {  // R^-T S R^-1, by rows and by columns
-      for (index i = 0; i < q; ++i)
-        for (index j = 0; j < i; ++j) {
-          if (side == 0)
-            s[at(i * q + j)] = s[at(j * q + i)];  // the upper triangle is what is there
-          else
-            std::swap(s[at(i * q + j)], s[at(j * q + i)]);
-        }
-      backend_.upload(s.data(), S);
-      backend_.solve(Factor{part.R, 1}, S, true);
-      s = on_host(S, backend_);
-    }
-    return backend_.largest_eigenvalue(S) * (1 + 1e-10);
-  }
-
-  /// |grad J(theta)|_{H^-1} of the part, as computed and of what rounding hides.
-  double gradient_norm(const Part<T>& part, index k) const {
-    const index q = problem_.design.columns(), K = part.outputs;
-    const Array g = backend_.zeros(K, q);
-    backend_.gradient(problem_.design, part.r, g);
-    std::vector<double> gradient = on_host(g, backend_);
-    const double* theta = influence_.theta().data() + (part.whitened ? k * q : 0);
-    for (std::size_t j = 0; j < gradient.size(); ++j)
-      gradient[j] += problem_.penalty[j % at(q)] * theta[j];
-    const Array solved = backend_.zeros(1, K * q);
-    backend_.upload(gradient.data(), solved);
-    backend_.solve(Factor{part.R, 1}, solved, false);
-    const std::vector<double> h = on_host(solved, backend_);
-    const double square =
-        std::inner_product(gradient.begin(), gradient.end(), h.begin(), 0.0);
-    return std::sqrt(std::max(square, 0.0)) +
-           predictor_error(backend_, part.W.diagonal, part.eta, q);
   }
 
   /// The Newton step and its certificate for every set, then what some need more.
@@ -233,7 +100,9 @@ private:
           refine(backend_, problem_.design, part, small_, options_, states, place);
     if (!part.whitened) {
       centre(moves, K, 1);
-      centre(refined.deltas, K, backend_);
+      std::vector<double> rows = on_host(refined.deltas, backend_);
+      centre(rows, K, problem_.design.columns());
+      backend_.upload(rows.data(), refined.deltas);
     }
     overwrite_moves(refined.deltas, place, K, moves);
     for (index b = 0; b < count; ++b) {
@@ -396,69 +265,6 @@ LeaveOut leave_out(const Influence<T>& influence, RowSets sets,
   return LeavingOut<T>(influence, std::move(sets), options).run();
 }
 
-template <class T>
-void leave_out_deltas(const Influence<T>& influence, const LeaveOut& left, index first,
-                      Matrix out) {
-  const Backend<T>& backend = influence.backend();
-  const Problem<T>& problem = influence.problem();
-  const Factor factor = influence.state().hessian.factor();
-  const bool coupled = coupling_of(problem.family) == Coupling::full;
-  const auto parts = static_cast<index>(left.parts.size());
-  const index K = coupled ? problem.outputs : 1, width = out.cols / parts;
-  for (index k = 0; k < parts; ++k) {
-    const LeaveOut::Part& held = left.parts[at(k)];
-    const Matrix to(out.data + k * width, out.rows, width, out.stride);
-    Part<T> part;
-    part.outputs = K;
-    part.whitened = !coupled;
-    part.R = factor.block(k);
-    part.W = influence.row_weights();
-    part.r = influence.residual();
-    if (!coupled) {
-      part.W.diagonal = column(part.W.diagonal, k);
-      part.r = column(part.r, k);
-    }
-    RowSets steps;
-    std::vector<std::int64_t> steps_to, held_from, held_to;
-    index block = 0;
-    for (index b = 0; b < out.rows; ++b) {
-      const std::int64_t place = held.place[at(first + b)];
-      if (place >= 0) {
-        held_from.push_back(place);
-        held_to.push_back(b);
-        continue;
-      }
-      const index size = left.sets.size(first + b);
-      steps.add(left.sets.members.data() + left.sets.offsets[at(first + b)], size);
-      steps_to.push_back(b);
-      block += size * K * size * K;
-    }
-    if (!held_to.empty()) {
-      const Array some = backend.zeros(static_cast<index>(held_to.size()), width);
-      backend.gather(held.deltas, held_from.data(), some);
-      backend.scatter(some, held_to.data(), to);
-    }
-    if (steps_to.empty())
-      continue;
-    Array E, V;
-    member_rows(backend, problem.design, part, steps, E, V);
-    const Array C = backend.zeros(1, block), a = backend.zeros(steps.total(), K);
-    const Array some = backend.zeros(steps.count(), width);
-    backend.inner_blocks(steps, K, E, part.whitened ? E : V, C);
-    (void)backend.removal_terms(part.W, part.r, steps, C, a, {}, {});
-    backend.newton_deltas(steps, K, part.whitened ? E : V, a, some);
-    if (part.whitened)
-      backend.unwhiten(part.R, some);
-    else
-      centre(some, K, backend);
-    backend.scatter(some, steps_to.data(), to);
-  }
-}
-
 template LeaveOut leave_out(const Influence<double>&, RowSets, const LeaveOutOptions&);
 template LeaveOut leave_out(const Influence<float>&, RowSets, const LeaveOutOptions&);
-template void leave_out_deltas(const Influence<double>&, const LeaveOut&, index,
-                               Matrix);
-template void leave_out_deltas(const Influence<float>&, const LeaveOut&, index, Matrix);
-
 }  // namespace upweight

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "formula.hpp"
-#include "refit.hpp"
+#include "host.hpp"
+#include "part.hpp"
 #include "upweight/leave_out.hpp"
 
 #include <algorithm>
@@ -12,10 +13,6 @@ namespace {
 
 constexpr index sets_at_once = 2048;
 constexpr index batch_bytes = index(128) << 20;
-
-std::size_t at(index i) {
-  return static_cast<std::size_t>(i);
-}
 
 /// Rows t K + k: e_k (x) x_t, with which a row of deltas gives the move of output k.
 template <class T>
@@ -50,6 +47,58 @@ double slope(Family family, Target target, double y, double eta, double reach) {
 }
 
 }  // namespace
+
+template <class T>
+void leave_out_deltas(const Influence<T>& influence, const LeaveOut& left, index first,
+                      Matrix out) {
+  const Backend<T>& backend = influence.backend();
+  const Problem<T>& problem = influence.problem();
+  const bool coupled = coupling_of(problem.family) == Coupling::full;
+  const auto parts = static_cast<index>(left.parts.size());
+  const index K = coupled ? problem.outputs : 1, width = out.cols / parts;
+  for (index k = 0; k < parts; ++k) {
+    const LeaveOut::Part& held = left.parts[at(k)];
+    const Matrix to(out.data + k * width, out.rows, width, out.stride);
+    const Part<T> part = bare_part(influence, k);
+    RowSets steps;
+    std::vector<std::int64_t> steps_to, held_from, held_to;
+    index block = 0;
+    for (index b = 0; b < out.rows; ++b) {
+      const std::int64_t place = held.place[at(first + b)];
+      if (place >= 0) {
+        held_from.push_back(place);
+        held_to.push_back(b);
+        continue;
+      }
+      const index size = left.sets.size(first + b);
+      steps.add(left.sets.members.data() + left.sets.offsets[at(first + b)], size);
+      steps_to.push_back(b);
+      block += size * K * size * K;
+    }
+    if (!held_to.empty()) {
+      const Array some = backend.zeros(static_cast<index>(held_to.size()), width);
+      backend.gather(held.deltas, held_from.data(), some);
+      backend.scatter(some, held_to.data(), to);
+    }
+    if (steps_to.empty())
+      continue;
+    Array E, V;
+    member_rows(backend, problem.design, part, steps, E, V);
+    const Array C = backend.zeros(1, block), a = backend.zeros(steps.total(), K);
+    const Array some = backend.zeros(steps.count(), width);
+    backend.inner_blocks(steps, K, E, part.whitened ? E : V, C);
+    (void)backend.removal_terms(part.W, part.r, steps, C, a, {}, {});
+    backend.newton_deltas(steps, K, part.whitened ? E : V, a, some);
+    if (part.whitened)
+      backend.unwhiten(part.R, some);
+    else {
+      std::vector<double> rows = on_host(some, backend);
+      centre(rows, K, problem.design.columns());
+      backend.upload(rows.data(), some);
+    }
+    backend.scatter(some, steps_to.data(), to);
+  }
+}
 
 template <class T>
 void leave_out_scores(const Influence<T>& influence, const LeaveOut& left,
@@ -109,6 +158,9 @@ void leave_out_scores(const Influence<T>& influence, const LeaveOut& left,
   }
 }
 
+template void leave_out_deltas(const Influence<double>&, const LeaveOut&, index,
+                               Matrix);
+template void leave_out_deltas(const Influence<float>&, const LeaveOut&, index, Matrix);
 template void leave_out_scores(const Influence<double>&, const LeaveOut&,
                                const Design<double>&, ConstMatrix, Target, Matrix,
                                std::vector<double>&);

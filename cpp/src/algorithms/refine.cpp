@@ -2,6 +2,7 @@
 #include "refine.hpp"
 
 #include "certificate.hpp"
+#include "host.hpp"
 #include "prefix.hpp"
 
 #include <algorithm>
@@ -23,10 +24,6 @@ constexpr double infinite = std::numeric_limits<double>::infinity();
 /// independent (Higham and Mary 2019), with their constant at 4.
 double sum_error(index n, double unit) {
   return 4 * std::sqrt(static_cast<double>(n)) * unit;
-}
-
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
 }
 
 /// |A delta - g|_{A^-1} of a delta solved in float64: H is off by E, of rounding's size
@@ -57,25 +54,6 @@ void bound_newton_step(const Part<T>& part, SetState& s) {
   const double nu =
       (D > 0 ? bend : 0.0) * s.norm + part.gradient_norm / std::sqrt(s.kept) + rounding;
   s.error = certificate::distance(nu, D, R);
-}
-
-template <class T>
-void member_rows(const Backend<T>& backend, const Design<T>& design,
-                 const Part<T>& part, const RowSets& sets, Array& E, Array& V) {
-  const index q = design.columns(), K = part.outputs, M = sets.total();
-  if (part.whitened) {
-    E = backend.zeros(M, q);
-    backend.whiten(design, part.R, sets.members.data(), E.view());
-    return;
-  }
-  const Array x = backend.zeros(M, q);
-  backend.gather_design(design, sets.members.data(), x.view());
-  E = backend.zeros(M * K, K * q);
-  for (index k = 0; k < K; ++k)  // segment k of the rows m K + k
-    backend.copy(x, Matrix(E.view().row(k) + k * q, M, q, K * K * q));
-  V = backend.zeros(M * K, K * q);
-  backend.copy(E, V);
-  backend.solve(Factor{part.R, 1}, V, false);
 }
 
 namespace {
@@ -345,10 +323,6 @@ Array refine(const Backend<T>& backend, const Design<T>& design, const Part<T>& 
 
 template void bound_newton_step(const Part<double>&, SetState&);
 template void bound_newton_step(const Part<float>&, SetState&);
-template void member_rows(const Backend<double>&, const Design<double>&,
-                          const Part<double>&, const RowSets&, Array&, Array&);
-template void member_rows(const Backend<float>&, const Design<float>&,
-                          const Part<float>&, const RowSets&, Array&, Array&);
 template Array refine(const Backend<double>&, const Design<double>&,
                       const Part<double>&, const RowSets&, const LeaveOutOptions&,
                       std::vector<SetState>&, std::vector<std::int64_t>&);

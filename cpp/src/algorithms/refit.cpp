@@ -3,6 +3,8 @@
 
 #include "certificate.hpp"
 #include "formula.hpp"
+#include "host.hpp"
+#include "part.hpp"
 #include "upweight/error.hpp"
 
 #include <algorithm>
@@ -12,16 +14,6 @@
 namespace upweight {
 
 namespace {
-
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
-
-std::vector<double> on_host(ConstMatrix matrix, const auto& backend) {
-  std::vector<double> values(at(matrix.rows * matrix.cols));
-  backend.download(matrix, values.data());
-  return values;
-}
 
 /// |delta|_H at the fit, from its factor.
 template <class T>
@@ -128,43 +120,6 @@ double solve_gradient(const Backend<T>& backend, const Factor& A,
 }  // namespace
 
 template <class T>
-double predictor_error(const Backend<T>& backend, ConstMatrix w, ConstMatrix eta,
-                       index q) {
-  const std::vector<double> weights = on_host(w, backend),
-                            at_rows = on_host(eta, backend);
-  double squares = 0;
-  for (std::size_t i = 0; i < weights.size(); ++i)
-    if (weights[i] > 0)  // of others the predictor may be anywhere
-      squares += weights[i] * at_rows[i] * at_rows[i];
-  return 4 * std::sqrt(static_cast<double>(q)) * 0x1p-53 * std::sqrt(squares);
-}
-
-template <class T>
-std::vector<double> move_spread(const Backend<T>& backend, const Problem<T>& problem,
-                                ConstMatrix C) {
-  const index n = problem.design.rows(), K = problem.outputs;
-  const std::vector<double> c = on_host(C, backend);
-  std::vector<double> weights, spread(at(n), 0.0);
-  if (!problem.weights.empty())
-    weights = on_host(problem.weights, backend);
-  for (index i = 0; i < n; ++i) {
-    if (!weights.empty() && !(weights[at(i)] > 0))
-      continue;
-    const double* block = c.data() + i * C.cols;
-    double& most = spread[at(i)];
-    if (C.cols == K && problem.family != Family::multinomial) {
-      most = *std::max_element(block, block + K);
-      continue;
-    }
-    for (index k = 0; k < K; ++k)
-      for (index l = 0; l < k; ++l)
-        most =
-            std::max(most, block[k * K + k] + block[l * K + l] - 2 * block[k * K + l]);
-  }
-  return spread;
-}
-
-template <class T>
 Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count) {
   const Backend<T>& backend = influence.backend();
   const index n = influence.problem().design.rows(), K = influence.problem().outputs;
@@ -264,12 +219,5 @@ template Refit refit(const Influence<double>&, const std::int64_t*, index);
 template Refit refit(const Influence<float>&, const std::int64_t*, index);
 template Refit large_step(const Influence<double>&, const std::int64_t*, index);
 template Refit large_step(const Influence<float>&, const std::int64_t*, index);
-template double predictor_error(const Backend<double>&, ConstMatrix, ConstMatrix,
-                                index);
-template double predictor_error(const Backend<float>&, ConstMatrix, ConstMatrix, index);
-template std::vector<double> move_spread(const Backend<double>&, const Problem<double>&,
-                                         ConstMatrix);
-template std::vector<double> move_spread(const Backend<float>&, const Problem<float>&,
-                                         ConstMatrix);
 
 }  // namespace upweight

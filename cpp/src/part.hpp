@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include "upweight/influence.hpp"
+
+#include <vector>
+
+namespace upweight {
+
+/// One output of a fitted problem, in whitened coordinates z = R^-T x where H = I; or
+/// all the outputs of a softmax, in the parameters' own.
+template <class T>
+struct Part {
+  Family family = Family::gaussian;
+  index outputs = 1;     // K
+  bool whitened = true;  // then K = 1
+  RowWeights W;
+  ConstMatrix r, eta, s, R;
+  double M = 0;                // |l'''| <= M l''
+  Array C;                     // (e_k (x) x_i)'H^-1(e_l (x) x_i): n x K^2
+  std::vector<double> spread;  // n: what of C bounds a row's move; 0 for weight 0
+  double largest_spread = 0;
+  double mean_spread = 0;    // largest v'(sum_j w_j c_jj x_j x_j') v over v'H v
+  double pivot_ratio = 1;    // max (H_jj)^(1/2) / R_jj: how ill conditioned H is
+  double gradient_norm = 0;  // |grad J(theta)|_{H^-1}
+};
+
+/// Number of parts of a problem: outputs that do not share a row's loss are apart.
+template <class T>
+[[nodiscard]] index parts_of(const Problem<T>& problem) {
+  return coupling_of(problem.family) == Coupling::full ? 1 : problem.outputs;
+}
+
+/// What part k is made of, without its leverages: enough to make Newton steps again.
+template <class T>
+[[nodiscard]] Part<T> bare_part(const Influence<T>& influence, index k);
+
+/// Part k with all that bounds need.          n q^2 flops a block, twice when whitened
+template <class T>
+[[nodiscard]] Part<T> make_part(const Influence<T>& influence, index k);
+
+/// E (rows e_k (x) x_m of the sets' members) and V = H^-1 E; whitened, both are z_m,
+/// and V is left empty.
+template <class T>
+void member_rows(const Backend<T>& backend, const Design<T>& design,
+                 const Part<T>& part, const RowSets& sets, Array& E, Array& V);
+
+/// Takes the mean over a softmax's outputs off rows of `segment` numbers an output. No
+/// change of the optimum has one, and rounding over a small penalty would be large.
+void centre(std::vector<double>& rows, index outputs, index segment);
+
+/// How large |X'W e|_{H^-1} may be for the rounding e of linear predictors, of n rows
+/// of q terms: weights w and predictors eta are n x K.
+template <class T>
+[[nodiscard]] double predictor_error(const Backend<T>& backend, ConstMatrix w,
+                                     ConstMatrix eta, index q);
+
+/// What of the blocks C_i (n x K^2, or n x K for outputs apart) bounds a row's move:
+/// the largest c_ik, or of softmax the largest x'H^-1 x of a difference of two outputs.
+/// Rows of weight 0 count as 0.
+template <class T>
+[[nodiscard]] std::vector<double> move_spread(const Backend<T>& backend,
+                                              const Problem<T>& problem, ConstMatrix C);
+
+}  // namespace upweight
