@@ -4,6 +4,7 @@
 #include "upweight/view.hpp"
 
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 namespace upweight {
@@ -18,6 +19,15 @@ namespace upweight {
   std::vector<double> values(at(matrix.rows * matrix.cols));
   backend.download(matrix, values.data());
   return values;
+}
+
+/// A matrix of zeros, of floats or doubles.
+template <class R>
+[[nodiscard]] BasicArray<R> zeros_of(const auto& backend, index rows, index cols) {
+  if constexpr (std::is_same_v<R, float>)
+    return backend.zeros_single(rows, cols);
+  else
+    return backend.zeros(rows, cols);
 }
 
 }  // namespace upweight

@@ -204,10 +204,10 @@ public:
                              MatrixView<float> out) const = 0;
   /// Rows of B (m x q) become R^-1 b: from whitened coordinates to parameters. m q^2
   virtual void unwhiten(ConstMatrix R, Matrix B) const = 0;
-  /// Row b of out is row rows[b] of `from`; scatter is its inverse.   m P
-  virtual void gather(ConstMatrix from, const std::int64_t* rows, Matrix out) const = 0;
-  virtual void scatter(ConstMatrix from, const std::int64_t* rows,
-                       Matrix out) const = 0;
+  /// Row to_rows[b] of `to` becomes row from_rows[b] of `from`, for b < count; null for
+  /// rows in order.                                                  count P
+  virtual void copy_rows(ConstMatrix from, const std::int64_t* from_rows, Matrix to,
+                         const std::int64_t* to_rows, index count) const = 0;
   /// C_b = E_b V_b' (g K x g K, flat, one after the other in the single row of C),
   /// where set b owns g K rows of E and V (each M K x P).                 2 (g K)^2 P a
   /// set
@@ -293,7 +293,8 @@ public:
   /// Rows b of B (m x P) become H^-1 b; with `half`, R^-T b.         2 m P^2
   virtual void solve(const Factor& factor, Matrix B, bool half) const = 0;
 
-  /// The largest eigenvalue of a symmetric S, which is overwritten.  4/3 n^3
+  /// The largest eigenvalue of a symmetric S, whose upper triangle is read and
+  /// overwritten.                                                    4/3 n^3
   virtual double largest_eigenvalue(Matrix S) const = 0;
 
   /// The same in float32 for a preconditioner: R'R = D^-1 H D^-1 + shift, D^2 = diag H

@@ -24,10 +24,11 @@ struct NewtonOptions {
 /// A problem at one point theta: what Newton's method needs there and influence keeps.
 template <class T>
 struct GlmState {
-  std::vector<double> theta;  // P
-  Array eta;                  // n x K
-  Array residual;             // n x K, s l'
-  Array diagonal, factor;     // n x K each: W in the form of RowWeights
+  std::vector<double> theta;     // P
+  std::vector<double> gradient;  // P: grad J there
+  Array eta;                     // n x K
+  Array residual;                // n x K, s l'
+  Array diagonal, factor;        // n x K each: W in the form of RowWeights
   Hessian<T> hessian;
 
   [[nodiscard]] RowWeights weights(Family family) const {

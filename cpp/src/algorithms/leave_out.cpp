@@ -137,7 +137,7 @@ private:
     const index K = part.outputs;
     if (sets.total() == sets.count()) {
       const Array C = backend_.zeros(sets.count(), K * K);
-      backend_.gather(part.C, sets.members.data(), C);
+      backend_.copy_rows(part.C, sets.members.data(), C, nullptr, sets.count());
       return backend_.removal_terms(part.W, part.r, sets, C, a, move, {});
     }
     RemovalTerms all;
@@ -242,8 +242,8 @@ private:
       Array grown = backend_.zeros(next, width);
       if (held > 0)
         backend_.copy(part.deltas, grown.view().block(0, held));
-      backend_.scatter(ConstMatrix(all.view().data + k * width, count, width, P),
-                       to.data(), grown);
+      backend_.copy_rows(ConstMatrix(all.view().data + k * width, count, width, P),
+                         nullptr, grown, to.data(), count);
       part.deltas = std::move(grown);
     }
   }

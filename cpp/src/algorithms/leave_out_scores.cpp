@@ -75,11 +75,8 @@ void leave_out_deltas(const Influence<T>& influence, const LeaveOut& left, index
       steps_to.push_back(b);
       block += size * K * size * K;
     }
-    if (!held_to.empty()) {
-      const Array some = backend.zeros(static_cast<index>(held_to.size()), width);
-      backend.gather(held.deltas, held_from.data(), some);
-      backend.scatter(some, held_to.data(), to);
-    }
+    backend.copy_rows(held.deltas, held_from.data(), to, held_to.data(),
+                      static_cast<index>(held_to.size()));
     if (steps_to.empty())
       continue;
     Array E, V;
@@ -96,7 +93,7 @@ void leave_out_deltas(const Influence<T>& influence, const LeaveOut& left, index
       centre(rows, K, problem.design.columns());
       backend.upload(rows.data(), some);
     }
-    backend.scatter(some, steps_to.data(), to);
+    backend.copy_rows(some, nullptr, to, steps_to.data(), steps.count());
   }
 }
 

@@ -59,7 +59,8 @@ public:
       result_.total_move += result_.last_move;
       moved_since_assembly_ += result_.last_move;
       if (last) {
-        result_.gradient_norm = largest(gradient());
+        result_.state.gradient = gradient();
+        result_.gradient_norm = largest(result_.state.gradient);
         break;
       }
     }
@@ -180,6 +181,7 @@ private:
     backend_.upload(g.data(), rhs);
     state.hessian.solve(backend_, problem_, W, rhs);
     result_.gradient_norm = largest(g);
+    state.gradient = g;
     std::vector<double> step(g.size());
     backend_.download(rhs, step.data());
     decrement_ = 0;

@@ -1,22 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "prefix.hpp"
 
+#include "host.hpp"
+
 #include <algorithm>
-#include <type_traits>
 
 namespace upweight {
-
-namespace {
-
-template <class R>
-BasicArray<R> zeros_of(const auto& backend, index rows, index cols) {
-  if constexpr (std::is_same_v<R, float>)
-    return backend.zeros_single(rows, cols);
-  else
-    return backend.zeros(rows, cols);
-}
-
-}  // namespace
 
 template <class T, class R>
 void Prefix<T, R>::make(const Backend<T>& backend, const Design<T>& design,

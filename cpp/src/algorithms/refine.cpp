@@ -220,8 +220,8 @@ private:
     if (states_[at(batch.front())].passes == 0) {
       backend_.newton_deltas(sets, K, HX, a, delta);
     } else {
-      backend_.gather(deltas_, stored.data(), delta);
-      backend_.gather(previous_, stored.data(), previous);
+      backend_.copy_rows(deltas_, stored.data(), delta, nullptr, count);
+      backend_.copy_rows(previous_, stored.data(), previous, nullptr, count);
     }
     const Array G = backend_.zeros(count, P_);
     const Array reach = backend_.zeros(count, 1), moved2 = backend_.zeros(count, 1);
@@ -246,8 +246,8 @@ private:
     }
     backend_.chord_step(sets, K, HX, a, N, G, part_.whitened ? G : solved, delta,
                         previous, moved2);
-    backend_.scatter(delta, stored.data(), deltas_);
-    backend_.scatter(previous, stored.data(), previous_);
+    backend_.copy_rows(delta, nullptr, deltas_, stored.data(), count);
+    backend_.copy_rows(previous, nullptr, previous_, stored.data(), count);
     std::vector<double> farthest(at(count)), moved(at(count));
     backend_.download(reach, farthest.data());
     backend_.download(moved2, moved.data());

@@ -151,11 +151,7 @@ Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count
     for (index k = 0; k < K; ++k)
       result.move.push_back(after[at(rows[m] * K + k)] - before[at(rows[m] * K + k)]);
 
-  const Array g = backend.zeros(K, problem.design.columns());
-  backend.gradient(problem.design, state.residual, g);
-  std::vector<double> gradient = on_host(g, backend);
-  for (std::size_t j = 0; j < gradient.size(); ++j)
-    gradient[j] += problem.penalty[j % problem.penalty.size()] * state.theta[j];
+  std::vector<double> gradient = state.gradient;
   const Factor A = state.hessian.factor();
   const double nu =
       std::sqrt(solve_gradient(backend, A, gradient)) +

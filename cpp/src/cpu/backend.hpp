@@ -58,8 +58,8 @@ public:
   void gather_design(const Design<T>& X, const std::int64_t* rows,
                      MatrixView<float> out) const override;
   void unwhiten(ConstMatrix R, Matrix B) const override;
-  void gather(ConstMatrix from, const std::int64_t* rows, Matrix out) const override;
-  void scatter(ConstMatrix from, const std::int64_t* rows, Matrix out) const override;
+  void copy_rows(ConstMatrix from, const std::int64_t* from_rows, Matrix to,
+                 const std::int64_t* to_rows, index count) const override;
   void inner_blocks(const RowSets& sets, index outputs, ConstMatrix E, ConstMatrix V,
                     Matrix C) const override;
   RemovalTerms removal_terms(const RowWeights& W, ConstMatrix r, const RowSets& sets,

@@ -204,7 +204,8 @@ double largest_eigenvalue(Matrix S) {
   std::vector<double> values(static_cast<std::size_t>(n));
   std::vector<double> work(static_cast<std::size_t>(work_size));
   blas_int info = 0;
-  UPW_BLAS(dsyev_)("N", "U", &n, S.data, &stride, values.data(), work.data(),
+  // Fortran's lower triangle is a row-major matrix's upper one
+  UPW_BLAS(dsyev_)("N", "L", &n, S.data, &stride, values.data(), work.data(),
                    &work_size, &info);
   return info == 0 ? values.back() : std::numeric_limits<double>::infinity();
 }

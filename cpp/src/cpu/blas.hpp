@@ -49,7 +49,8 @@ void solve_panel(MatrixView<const T> R, MatrixView<T> B);
 template <class T>
 void symm(MatrixView<const T> H, MatrixView<const T> B, MatrixView<T> C);
 
-/// Of a symmetric S, which is overwritten; infinite when it cannot be found. n^3
+/// Of a symmetric S, from its upper triangle, overwritten; infinite when it cannot be
+/// found. 4/3 n^3
 [[nodiscard]] double largest_eigenvalue(Matrix S);
 
 }  // namespace upweight::cpu::blas

@@ -216,17 +216,18 @@ void CpuBackend<T>::unwhiten(ConstMatrix R, Matrix B) const {
 }
 
 template <class T>
-void CpuBackend<T>::gather(ConstMatrix from, const std::int64_t* rows,
-                           Matrix out) const {
-  for (index b = 0; b < out.rows; ++b)
-    std::copy_n(from.row(static_cast<index>(rows[b])), out.cols, out.row(b));
-}
-
-template <class T>
-void CpuBackend<T>::scatter(ConstMatrix from, const std::int64_t* rows,
-                            Matrix out) const {
-  for (index b = 0; b < from.rows; ++b)
-    std::copy_n(from.row(b), from.cols, out.row(static_cast<index>(rows[b])));
+void CpuBackend<T>::copy_rows(ConstMatrix from, const std::int64_t* from_rows,
+                              Matrix to, const std::int64_t* to_rows,
+                              index count) const {
+  const auto row = [](const std::int64_t* rows, index b) {
+    return rows ? static_cast<index>(rows[b]) : b;
+  };
+  threads_.ranges(count, std::max<index>(64, 65536 / std::max<index>(from.cols, 1)),
+                  [&](index first, index last) {
+                    for (index b = first; b < last; ++b)
+                      std::copy_n(from.row(row(from_rows, b)), from.cols,
+                                  to.row(row(to_rows, b)));
+                  });
 }
 
 template <class T>

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <type_traits>
+#include <vector>
 
 namespace upweight::cpu {
 namespace {
@@ -86,6 +87,24 @@ public:
         for (index j = 0; j < lines; ++j)
           std::copy_n(edge.get() + j * wide_, columns, out.row(t + j) + i);
       }
+    }
+  }
+
+  /// sink(t, u) for every row t of V, u holding columns [first, first + count) of its
+  /// products while they are in cache.
+  template <class Sink>
+  void each_row(index first, index count, const Sink& sink) const {
+    const index panels = ceil_div(count, wide_), width = panels * wide_;
+    Scratch<T> right(width * depth_), lines(narrow_ * width);
+    for (index p = 0; p < panels; ++p)
+      pack(first + p * wide_, std::min(wide_, count - p * wide_),
+           right.get() + p * wide_ * depth_);
+    for (index t = 0; t < rows_; t += narrow_) {
+      for (index p = 0; p < panels; ++p)
+        multiply_(depth_, right.get() + p * wide_ * depth_, left_.get() + t * depth_,
+                  lines.get() + p * wide_, width, false);
+      for (index j = 0; j < std::min(narrow_, rows_ - t); ++j)
+        sink(t + j, lines.get() + j * width);
     }
   }
 
@@ -215,6 +234,12 @@ void CpuBackend<T>::score(const Design<T>& X, ConstMatrix a, ConstMatrix V,
 
 namespace {
 
+bool series_change(index count, const double* c, const double* u, double* out) {
+  return kernels().series_change(count, c, u, out);
+}
+bool series_change(index count, const double* c, const float* u, float* out) {
+  return kernels().series_change_float(count, c, u, out);
+}
 bool loss_change(Family family, index count, double y, double eta, const double* u,
                  double* out) {
   return kernels().loss_change(family, count, y, eta, u, out);
@@ -224,43 +249,100 @@ bool loss_change(Family family, index count, double y, double eta, const float* 
   return kernels().loss_change_float(family, count, y, eta, u, out);
 }
 
+/// What a word `change` writes: results of type T from moves of type D.
+template <class D, class T>
+class Changes {
+public:
+  Changes(Family family, Target target, ConstMatrix y, ConstMatrix eta,
+          MatrixView<T> out)
+      : family_(family), target_(target), y_(y), eta_(eta), out_(out),
+        one_loss_(eta.cols == 1 && target == Target::loss &&
+                  family != Family::multinomial) {
+    if (!one_loss_)
+      return;
+    series_.resize(static_cast<std::size_t>(eta.rows * formula::series_terms));
+    for (index t = 0; t < eta.rows; ++t)
+      formula::with_separable(family, [&](auto f) {
+        f.change_series(y(t, 0), eta(t, 0), coefficients(t));
+        return 0;
+      });
+  }
+  [[nodiscard]] index outputs() const { return eta_.cols; }
+  [[nodiscard]] index rows() const { return eta_.rows; }
+
+  /// Columns [first, first + count) of row t, from the moves of its K outputs, `stride`
+  /// apart.
+  void write(index t, index first, index count, const D* move, index stride) const {
+    if constexpr (std::is_same_v<D, T>) {
+      compute(t, count, move, stride, out_.row(t) + first);
+    } else {
+      Scratch<D> changed(count);
+      compute(t, count, move, stride, changed.get());
+      std::transform(changed.get(), changed.get() + count, out_.row(t) + first,
+                     [](D value) { return static_cast<T>(value); });
+    }
+  }
+
+private:
+  [[nodiscard]] double* coefficients(index t) const {
+    return const_cast<double*>(series_.data()) + t * formula::series_terms;
+  }
+
+  void compute(index t, index count, const D* move, index stride, D* to) const {
+    if (one_loss_ && whole_binomial(y_(t, 0)) &&
+        (series_change(count, coefficients(t), move, to) ||
+         loss_change(family_, count, y_(t, 0), eta_(t, 0), move, to)))
+      return;
+    const index K = eta_.cols;
+    Scratch<double> u(K);
+    for (index i = 0; i < count; ++i) {
+      for (index k = 0; k < K; ++k)
+        u[k] = static_cast<double>(move[k * stride + i]);
+      to[i] = static_cast<D>(
+          target_change(family_, target_, K, y_.row(t), eta_.row(t), u.get()));
+    }
+  }
+
+  /// Labels between 0 and 1 mix two series.
+  [[nodiscard]] bool whole_binomial(double y) const {
+    return family_ != Family::binomial || y == 0 || y == 1;
+  }
+
+  Family family_;
+  Target target_;
+  ConstMatrix y_, eta_;
+  MatrixView<T> out_;
+  bool one_loss_;
+  std::vector<double> series_;  // a row for each test row
+};
+
 /// The word `change` with products in the type D of the rows, results of type T.
 template <class D, class T>
 void changes(const Threads& threads, const Design<D>& X, ConstMatrix a, ConstMatrix V,
-             Family family, Target target, ConstMatrix y, ConstMatrix eta,
-             MatrixView<T> out) {
-  const index q = X.columns(), n = X.rows(), K = eta.cols, m = eta.rows;
+             const Changes<D, T>& to) {
+  const index q = X.columns(), n = X.rows(), K = to.outputs(), m = to.rows();
+  if (K == 1 && q <= most_depth && m >= least_test_rows) {
+    const Products<D> products(X, a, V);
+    threads.ranges(n, products.tile(), [&](index first, index last) {
+      products.each_row(first, last - first, [&](index t, const D* move) {
+        to.write(t, first, last - first, move, 0);
+      });
+    });
+    return;
+  }
   const index rows = std::max<index>(1, test_rows / K);
   const index tile = tile_rows(2 * q * index(sizeof(D)));
   const Converted<D> left(threads, V);
   const index test_tiles = ceil_div(m, rows), tiles = ceil_div(n, tile);
-  const bool one_loss =
-      K == 1 && target == Target::loss && family != Family::multinomial;
   threads.run(test_tiles * tiles, [&](index task) {
     const index t0 = (task % test_tiles) * m / test_tiles;
     const index t1 = (task % test_tiles + 1) * m / test_tiles;
     const index first = (task / test_tiles) * tile, count = std::min(tile, n - first);
-    Scratch<D> packed(tile * q), moves((t1 - t0) * K * count), changed(count);
-    Scratch<double> u(K);
+    Scratch<D> packed(tile * q), moves((t1 - t0) * K * count);
     score_tile(X, a, left.view().block(t0 * K, (t1 - t0) * K), first, count,
                packed.get(), MatrixView<D>(moves.get(), (t1 - t0) * K, count));
-    for (index t = t0; t < t1; ++t) {
-      const D* move = moves.get() + (t - t0) * K * count;
-      T* to = out.row(t) + first;
-      D* result = changed.get();
-      if constexpr (std::is_same_v<D, T>)
-        result = to;
-      if (!(one_loss && loss_change(family, count, y(t, 0), eta(t, 0), move, result)))
-        for (index i = 0; i < count; ++i) {
-          for (index k = 0; k < K; ++k)
-            u[k] = static_cast<double>(move[k * count + i]);
-          result[i] = static_cast<D>(
-              target_change(family, target, K, y.row(t), eta.row(t), u.get()));
-        }
-      if constexpr (!std::is_same_v<D, T>)
-        std::transform(result, result + count, to,
-                       [](D value) { return static_cast<T>(value); });
-    }
+    for (index t = t0; t < t1; ++t)
+      to.write(t, first, count, moves.get() + (t - t0) * K * count, count);
   });
 }
 
@@ -270,7 +352,7 @@ template <class T>
 void CpuBackend<T>::change(const Design<T>& X, ConstMatrix a, ConstMatrix V,
                            Family family, Target target, ConstMatrix y, ConstMatrix eta,
                            MatrixView<T> out) const {
-  changes(threads_, X, a, V, family, target, y, eta, out);
+  changes(threads_, X, a, V, Changes<T, T>(family, target, y, eta, out));
 }
 
 template <class T>
@@ -279,8 +361,8 @@ void CpuBackend<T>::change_by(ConstMatrix deltas, ConstMatrix V, Family family,
                               MatrixView<T> out) const {
   const Array ones = zeros(deltas.rows, 1);
   fill(ones, 1.0);
-  changes(threads_, Design<double>{deltas, false}, ones, V, family, target, y, eta,
-          out);
+  changes(threads_, Design<double>{deltas, false}, ones, V,
+          Changes<double, T>(family, target, y, eta, out));
 }
 
 template class CpuBackend<double>;

@@ -401,32 +401,41 @@ void near_changes_mirrored(index count, double eta, const T* u, T* out) {
         formula::Binomial::change_near(0, p, -static_cast<double>(u[i])));
 }
 
-template <class F, class T>
-void series_changes(index count, double y, double eta, const T* u, T* out) {
-  double c[formula::series_terms];
-  F::change_series(y, eta, c);
-  for (index i = 0; i < count; ++i) {
-    const double v = static_cast<double>(u[i]);
-    double sum = c[formula::series_terms - 1];
+/// Entries are written once and not read again here: past the cache where that is
+/// possible, a line at a time.
+template <class T>
+bool series_change(index count, const double* c, const T* u, T* out) {
+  if (!(max_abs(count, u) <= T(formula::series_reach)))
+    return false;
+  const auto change = [&](auto v) __attribute__((always_inline)) {
+    auto sum = v * 0.0 + c[formula::series_terms - 1];
 #pragma GCC unroll 16
     for (int n = formula::series_terms - 2; n >= 0; --n)
       sum = sum * v + c[n];
-    out[i] = static_cast<T>(sum * v);
+    return sum * v;
+  };
+  const auto one = [&](index i) __attribute__((always_inline)) {
+    out[i] = static_cast<T>(change(static_cast<double>(u[i])));
+  };
+  index i = 0;
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == sizeof(double)) {
+    for (; i < count && reinterpret_cast<std::uintptr_t>(out + i) % 64 != 0; ++i)
+      one(i);
+    for (; i + 8 <= count; i += 8)
+      _mm512_stream_pd(out + i, change(_mm512_loadu_pd(u + i)));
   }
+#endif
+  for (; i < count; ++i)
+    one(i);
+  return true;
 }
 
 template <class T>
 bool loss_change(Family family, index count, double y, double eta, const T* u, T* out) {
-  const T farthest = max_abs(count, u);
-  if (!(farthest <= T(0.5)) || (family == Family::binomial && y != 0 && y != 1))
+  if (!(max_abs(count, u) <= T(0.5)) ||
+      (family == Family::binomial && y != 0 && y != 1))
     return false;
-  if (farthest <= T(formula::series_reach)) {
-    formula::with_separable(family, [&](auto f) __attribute__((always_inline)) {
-      series_changes<decltype(f)>(count, y, eta, u, out);
-      return 0;
-    });
-    return true;
-  }
   if (family == Family::binomial && y == 1) {
     near_changes_mirrored(count, eta, u, out);
     return true;
@@ -499,6 +508,8 @@ const Kernels table = {UPW_ISA_NAME,
                        &outside,
                        &max_abs<double>,
                        &max_abs<float>,
+                       &series_change<double>,
+                       &series_change<float>,
                        &loss_change<double>,
                        &loss_change<float>,
                        &pair_panel,
