@@ -21,7 +21,14 @@ def results(folder: Path = RESULTS) -> list[Result]:
 
 def seconds(value: float) -> str:
     """Return a time as people read it."""
-    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
+    if value < 1:
+        return f"{value * 1000:.3g} ms"
+    return f"{value:.3g} s" if value < 100 else f"{value:,.0f} s"
+
+
+def times(ratio: float) -> str:
+    """Return a ratio to two digits, or whole when it is large."""
+    return f"{ratio:.1f}" if ratio < 10 else f"{ratio:,.0f}"
 
 
 def rows(result: Result) -> list[str]:
@@ -41,7 +48,7 @@ def rows(result: Result) -> list[str]:
             lines.append(f"{line} | |")
             continue
         theirs = f"{other}, {seconds(result.median(other))}"
-        lines.append(f"{line} {theirs} | {result.ratio(other, arm):.1f} |")
+        lines.append(f"{line} {theirs} | {times(result.ratio(other, arm))} |")
     return lines
 
 
