@@ -35,7 +35,7 @@ class CertifiedScores:
         Largest slope of the target times the root of x' H^-1 x of the test row.
     set_factor : ndarray of shape (r,), float64
         Bound on the distance of the set's parameters from the true optimum, in the
-        norm of H.
+        norm of H; of each output's, where outputs have losses of their own.
     of : str
         The target.
     """
@@ -136,7 +136,45 @@ class LeftOut:
         )
 
 
-class LeaveOneOut:
+class _LeftOutSets:
+    """What rows and groups that were left out have in common."""
+
+    def __init__(self, found: LeftOut) -> None:
+        self._found = found
+        self.error_bound: FloatArray = found.core.bound
+        self.passes: NDArray[np.int32] = found.core.passes
+        self.tol = found.tol
+        self.backend, self.solver = found.backend, found.solver
+
+    @property
+    def route(self) -> NDArray[np.str_]:
+        """How the optimum without each row or group was reached."""
+        return np.asarray(_ROUTE_NAMES[self._found.core.route])
+
+    def scores(
+        self,
+        X_test: Any,
+        y_test: Any = None,
+        *,
+        of: str = "loss",
+        out: NDArray[Any] | None = None,
+    ) -> CertifiedScores:
+        """Return the exact change of test rows' targets without each row or group.
+
+        Parameters
+        ----------
+        X_test, y_test, of, out
+            As in :meth:`Influence.scores`; `out` is (m, r) for r rows or groups.
+
+        Returns
+        -------
+        CertifiedScores
+            ``.scores`` (m, r), and ``.bound`` on their error.
+        """
+        return self._found.scores(X_test, y_test, of, out)
+
+
+class LeaveOneOut(_LeftOutSets):
     """The model without each of some training rows.
 
     Every number is that of the optimum without the row, up to `error_bound`, which is
@@ -173,26 +211,17 @@ class LeaveOneOut:
     Losses with ``|l'''| <= M l''`` have Hessians that change by at most a factor
     ``exp(M |u|)`` when linear predictors move by u. So a point where the gradient
     without row i is small in the norm of the inverse Hessian is near the optimum, by a
-    distance that leverages give. See the design in ``certificate.hpp``.
+    distance that leverages give; ``cpp/src/certificate.hpp`` has the argument.
     """
 
     def __init__(self, found: LeftOut) -> None:
-        self._found = found
+        super().__init__(found)
         self.rows = found.sets.members
-        self.error_bound: FloatArray = found.core.bound
-        self.passes: NDArray[np.int32] = found.core.passes
-        self.tol = found.tol
-        self.backend, self.solver = found.backend, found.solver
 
     def __repr__(self) -> str:
         return f"LeaveOneOut(rows={len(self.rows):,}, {self._found.model.family})\n" + (
             self._found.summary()
         )
-
-    @property
-    def route(self) -> NDArray[np.str_]:
-        """How each row's optimum was reached."""
-        return np.asarray(_ROUTE_NAMES[self._found.core.route])
 
     @cached_property
     def margin(self) -> FloatArray:
@@ -236,30 +265,8 @@ class LeaveOneOut:
             )
         return self._found.coef(places)
 
-    def scores(
-        self,
-        X_test: Any,
-        y_test: Any = None,
-        *,
-        of: str = "loss",
-        out: NDArray[Any] | None = None,
-    ) -> CertifiedScores:
-        """Return the exact change of test rows' targets without each row.
 
-        Parameters
-        ----------
-        X_test, y_test, of, out
-            As in :meth:`Influence.scores`; `out` is (m, r).
-
-        Returns
-        -------
-        CertifiedScores
-            ``.scores`` (m, r), and ``.bound`` on their error.
-        """
-        return self._found.scores(X_test, y_test, of, out)
-
-
-class LeaveGroupOut:
+class LeaveGroupOut(_LeftOutSets):
     """The model without each of some groups of training rows.
 
     Attributes
@@ -281,24 +288,15 @@ class LeaveGroupOut:
     """
 
     def __init__(self, found: LeftOut, labels: NDArray[Any]) -> None:
-        self._found = found
+        super().__init__(found)
         self.groups = labels
         self.rows = found.sets.split(found.sets.members)
-        self.error_bound: FloatArray = found.core.bound
-        self.passes: NDArray[np.int32] = found.core.passes
-        self.tol = found.tol
-        self.backend, self.solver = found.backend, found.solver
 
     def __repr__(self) -> str:
         return (
             f"LeaveGroupOut(groups={len(self.groups):,}, "
             f"{self._found.model.family})\n{self._found.summary()}"
         )
-
-    @property
-    def route(self) -> NDArray[np.str_]:
-        """How each group's optimum was reached."""
-        return np.asarray(_ROUTE_NAMES[self._found.core.route])
 
     @cached_property
     def margin(self) -> list[FloatArray]:
@@ -319,17 +317,6 @@ class LeaveGroupOut:
     def coef(self) -> FloatArray:
         """Return the parameters without each group (g, K, q), float64."""
         return self._found.coef(np.arange(len(self.groups)))
-
-    def scores(
-        self,
-        X_test: Any,
-        y_test: Any = None,
-        *,
-        of: str = "loss",
-        out: NDArray[Any] | None = None,
-    ) -> CertifiedScores:
-        """Return the exact change of test rows' targets without each group (m, g)."""
-        return self._found.scores(X_test, y_test, of, out)
 
 
 def row_losses(family: str, y: FloatArray, eta: FloatArray) -> FloatArray:

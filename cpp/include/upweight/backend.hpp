@@ -216,7 +216,8 @@ public:
   /// From C_b, the products (e_k (x) x_i)'H^-1(e_l (x) x_j) of a set's rows:
   /// a_b = (I - W C)^-1 r, the coefficients of the Newton step, and move = C a, what it
   /// does to the set's own linear predictors (both M x K); N_b = (I - W C)^-1 W (flat
-  /// as C; may be empty); and the norms above. `move` may be empty.  (g K)^3 a set
+  /// as C; may be empty); and the norms above. `move` may be empty; all without gaps.
+  /// (g K)^3 a set
   virtual RemovalTerms removal_terms(const RowWeights& W, ConstMatrix r,
                                      const RowSets& sets, ConstMatrix C, Matrix a,
                                      Matrix move, Matrix N) const = 0;
