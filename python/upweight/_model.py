@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._validate import check_columns, to_matrix
+
 FloatArray = NDArray[np.float64]
 
 FAMILIES = ("gaussian", "binomial", "multinomial", "poisson")
@@ -86,9 +88,8 @@ class LinearModel:
 
     def linear_predictor(self, X: Any) -> FloatArray:
         """Return eta, float64 of shape (m, K), for the rows of `X` (m, p)."""
-        from ._validate import check_rows
-
-        rows = check_rows(X, self, name="X")
+        check_columns(X, self.feature_names, "X")
+        rows = to_matrix(X, "X", columns=self.n_features)
         eta = rows @ self.theta[:, : self.n_features].T.astype(rows.dtype)
         if self.fit_intercept:
             eta = eta + self.theta[:, -1]

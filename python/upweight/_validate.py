@@ -5,15 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-
-if TYPE_CHECKING:
-    from ._model import LinearModel
 
 FloatArray = NDArray[np.float64]
 
@@ -134,12 +131,6 @@ def check_columns(X: Any, expected: tuple[str, ...] | None, name: str) -> None:
 def _few(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:5])
     return f"[{shown}{', ...' if len(names) > 5 else ''}]"
-
-
-def check_rows(X: Any, model: LinearModel, name: str) -> NDArray[Any]:
-    """Return rows that `model` can be evaluated on."""
-    check_columns(X, model.feature_names, name)
-    return to_matrix(X, name, columns=model.n_features)
 
 
 def check_weights(sample_weight: Any, n: int) -> FloatArray | None:
