@@ -47,7 +47,10 @@ def test_a_forked_child_can_score_after_its_parent_did() -> None:
 def test_ctrl_c_ends_a_long_call_and_leaves_the_object_usable() -> None:
     """SIGINT inside one long compiled call raises KeyboardInterrupt, then it works."""
     script = """
+        import signal
         import numpy as np, upweight as uw
+        # a shell's background jobs start with SIGINT ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         rng = np.random.default_rng(0)
         X = rng.standard_normal((60_000, 200), dtype=np.float32)
         y = (X[:, 0] > rng.standard_normal(60_000)).astype(int)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
@@ -152,6 +153,15 @@ def test_other_threads_run_while_it_works(backend: str) -> None:
     assert during > 3
 
 
+@pytest.fixture
+def sigint() -> Iterator[None]:
+    """Have SIGINT raise KeyboardInterrupt, as a shell's background jobs do not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint")
 def test_an_interrupt_stops_long_work(backend: str) -> None:
     """Ctrl-C amid a long call raises KeyboardInterrupt, and no harm is done.
 
