@@ -45,6 +45,12 @@ template <class T>
 void member_rows(const Backend<T>& backend, const Design<T>& design,
                  const Part<T>& part, const RowSets& sets, Array& E, Array& V);
 
+/// Rows t K + k: e_k (x) x_t (m K x P), whose product with a change of the parameters
+/// is the move of output k of row t.
+template <class T>
+[[nodiscard]] Array unit_rows(const Backend<T>& backend, const Design<T>& test,
+                              index K);
+
 /// Takes the mean over a softmax's outputs off rows of `segment` numbers an output. No
 /// change of the optimum has one, and rounding over a small penalty would be large.
 void centre(std::vector<double>& rows, index outputs, index segment);

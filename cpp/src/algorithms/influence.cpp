@@ -2,6 +2,7 @@
 #include "upweight/influence.hpp"
 
 #include "host.hpp"
+#include "part.hpp"
 #include "upweight/error.hpp"
 
 #include <algorithm>
@@ -91,20 +92,11 @@ void Influence<T>::first_order(const Design<T>& test, ConstMatrix y, Target targ
 template <class T>
 void Influence<T>::one_step(const Design<T>& test, ConstMatrix y, Target target,
                             ConstMatrix removal, MatrixView<T> out) const {
-  const index m = test.rows(), K = problem_.outputs, P = problem_.parameters();
-  const Array eta = backend_.zeros(m, K), unit = backend_.zeros(m, K);
-  test_gradients(test, y, target, eta, unit);
+  const index m = test.rows(), K = problem_.outputs;
+  const Array eta = backend_.zeros(m, K), slopes = backend_.zeros(m, K);
+  test_gradients(test, y, target, eta, slopes);
   // H^-1 (e_k (x) x_t): what moves output k of test row t
-  const Array V = backend_.zeros(m * K, P);
-  std::vector<double> ones(static_cast<std::size_t>(m * K));
-  for (index k = 0; k < K; ++k) {
-    for (index t = 0; t < m; ++t)
-      for (index l = 0; l < K; ++l)
-        ones[static_cast<std::size_t>(t * K + l)] = l == k ? 1.0 : 0.0;
-    backend_.upload(ones.data(), unit);
-    backend_.gradient_rows(test, unit,
-                           Matrix(V.view().row(k), m, P, K * P));  // rows t K + k
-  }
+  const Array V = unit_rows(backend_, test, K);
   solve(V);
   backend_.change(problem_.design, removal, V, problem_.family, target, y, eta, out);
 }

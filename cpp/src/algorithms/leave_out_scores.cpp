@@ -14,23 +14,6 @@ namespace {
 constexpr index sets_at_once = 2048;
 constexpr index batch_bytes = index(128) << 20;
 
-/// Rows t K + k: e_k (x) x_t, with which a row of deltas gives the move of output k.
-template <class T>
-Array unit_rows(const Backend<T>& backend, const Design<T>& test, index K) {
-  const index m = test.rows(), P = K * test.columns();
-  Array V = backend.zeros(m * K, P);
-  const Array unit = backend.zeros(m, K);
-  std::vector<double> ones(at(m * K));
-  for (index k = 0; k < K; ++k) {
-    for (index t = 0; t < m; ++t)
-      for (index l = 0; l < K; ++l)
-        ones[at(t * K + l)] = l == k ? 1.0 : 0.0;
-    backend.upload(ones.data(), unit);
-    backend.gradient_rows(test, unit, Matrix(V.view().row(k), m, P, K * P));
-  }
-  return V;
-}
-
 /// The largest slope of a target over linear predictors within `reach` of eta; for a
 /// softmax, per unit of the spread of the move.
 double slope(Family family, Target target, double y, double eta, double reach) {

@@ -196,6 +196,23 @@ void member_rows(const Backend<T>& backend, const Design<T>& design,
   backend.solve(Factor{part.R, 1}, V, false);
 }
 
+template <class T>
+Array unit_rows(const Backend<T>& backend, const Design<T>& test, index K) {
+  const index m = test.rows(), P = K * test.columns();
+  Array V = backend.zeros(m * K, P);
+  const Array unit = backend.zeros(m, K);
+  std::vector<double> ones(at(m * K));
+  for (index k = 0; k < K; ++k) {
+    for (index t = 0; t < m; ++t)
+      for (index l = 0; l < K; ++l)
+        ones[at(t * K + l)] = l == k ? 1.0 : 0.0;
+    backend.upload(ones.data(), unit);
+    backend.gradient_rows(test, unit, Matrix(V.view().row(k), m, P, K * P));
+  }
+  return V;
+}
+
+template Array unit_rows(const Backend<double>&, const Design<double>&, index);
 template Part<double> bare_part(const Influence<double>&, index);
 template Part<double> make_part(const Influence<double>&, index);
 template void member_rows(const Backend<double>&, const Design<double>&,
@@ -204,6 +221,7 @@ template double predictor_error(const Backend<double>&, ConstMatrix, ConstMatrix
                                 index);
 template std::vector<double> move_spread(const Backend<double>&, const Problem<double>&,
                                          ConstMatrix);
+template Array unit_rows(const Backend<float>&, const Design<float>&, index);
 template Part<float> bare_part(const Influence<float>&, index);
 template Part<float> make_part(const Influence<float>&, index);
 template void member_rows(const Backend<float>&, const Design<float>&,
