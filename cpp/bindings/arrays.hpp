@@ -92,20 +92,46 @@ std::unique_ptr<Backend<T>> backend(int n_threads) {
   return cpu_backend<T>(n_threads, SignalPoll());
 }
 
+/// Sparse rows (CSR) over NumPy arrays; the Python layer has checked and sorted them.
+template <class T>
+struct CsrRows {
+  Input<T> values;
+  Input<std::int32_t> columns;
+  Input<std::int64_t> starts;  // rows + 1
+  index width = 0;
+
+  [[nodiscard]] index rows() const { return starts.size() - 1; }
+  [[nodiscard]] SparseView<T> view() const {
+    return {values.data(), columns.data(), starts.data()};
+  }
+};
+
+/// A dense array, or CsrRows, as rows of a design. `X` must outlive it.
+template <class T>
+Design<T> design_of(const py::object& X, bool intercept, const char* name) {
+  if (py::isinstance<CsrRows<T>>(X)) {
+    const auto& rows = X.cast<const CsrRows<T>&>();
+    return sparse_design(rows.view(), rows.rows(), rows.width, intercept);
+  }
+  if (!py::isinstance<Input<T>>(X))
+    throw py::type_error(std::string(name) + ": expected an array of the data's type");
+  return {view<T>(py::reinterpret_borrow<Input<T>>(X), name), intercept, {}};
+}
+
 /// A problem that keeps its arrays alive.
 template <class T>
 struct HeldProblem {
   Problem<T> problem;
-  Input<T> X;
+  py::object X;
   Input<double> y;
   py::object weights;
 };
 
 template <class T>
-HeldProblem<T> hold(Input<T> X, bool intercept, Family family, index outputs,
+HeldProblem<T> hold(py::object X, bool intercept, Family family, index outputs,
                     Input<double> y, py::object weights, std::vector<double> penalty) {
   HeldProblem<T> held;
-  held.problem.design = {view<T>(X, "X"), intercept};
+  held.problem.design = design_of<T>(X, intercept, "X");
   held.problem.family = family;
   held.problem.outputs = outputs;
   held.problem.y = view<double>(y, "y");

@@ -11,16 +11,18 @@
 namespace upweight::python {
 
 template <class T>
-static void register_fit_for(py::module_& module) {
+static void register_fit_for(py::module_& module, const char* name) {
   module.def(
-      "fit",
-      [](Input<T> X, bool intercept, Family family, index outputs, Input<double> y,
+      name,
+      [](py::object X, bool intercept, Family family, index outputs, Input<double> y,
          py::object weights, std::vector<double> penalty, std::vector<double> start,
-         int max_iter, bool hard_labels, int n_threads) {
+         Solver solver, double cg_rtol, int max_iter, bool hard_labels, int n_threads) {
         const HeldProblem<T> held =
             hold<T>(std::move(X), intercept, family, outputs, std::move(y),
                     std::move(weights), std::move(penalty));
         NewtonOptions options;
+        options.solver = solver;
+        options.cg.rtol = cg_rtol;
         options.max_iter = max_iter;
         options.hard_labels = hard_labels;
         const NewtonResult<T> result = released([&] {
@@ -38,10 +40,10 @@ static void register_fit_for(py::module_& module) {
         out["converged"] = result.converged;
         return out;
       },
-      py::arg("X").noconvert(), py::arg("intercept"), py::arg("family"),
-      py::arg("outputs"), py::arg("y").noconvert(), py::arg("weights"),
-      py::arg("penalty"), py::arg("start"), py::arg("max_iter"), py::arg("hard_labels"),
-      py::arg("n_threads"));
+      py::arg("X"), py::arg("intercept"), py::arg("family"), py::arg("outputs"),
+      py::arg("y").noconvert(), py::arg("weights"), py::arg("penalty"),
+      py::arg("start"), py::arg("solver"), py::arg("cg_rtol"), py::arg("max_iter"),
+      py::arg("hard_labels"), py::arg("n_threads"));
 }
 
 void register_fit(py::module_& module) {
@@ -55,7 +57,7 @@ void register_fit(py::module_& module) {
       "gram",
       [](const Input<double>& X, bool intercept, const Input<double>& weights,
          int n_threads) {
-        const Design<double> design{view<double>(X, "X"), intercept};
+        const Design<double> design{view<double>(X, "X"), intercept, {}};
         const RowWeights W{view<double>(weights, "weights"), {}, 1.0, false};
         const index q = design.columns();
         py::array_t<double> out({q, q});
@@ -69,8 +71,8 @@ void register_fit(py::module_& module) {
       },
       "X' diag(w) X, upper triangle, for weights (n, 1).", py::arg("X").noconvert(),
       py::arg("intercept"), py::arg("weights").noconvert(), py::arg("n_threads"));
-  register_fit_for<double>(module);
-  register_fit_for<float>(module);
+  register_fit_for<double>(module, "fit64");
+  register_fit_for<float>(module, "fit32");
 }
 
 }  // namespace upweight::python

@@ -47,7 +47,7 @@ void register_engine(py::module_& module, const char* name) {
     return out;
   };
   py::class_<E>(module, name)
-      .def(py::init([](Input<T> X, bool intercept, Family family, index outputs,
+      .def(py::init([](py::object X, bool intercept, Family family, index outputs,
                        Input<double> y, py::object weights, std::vector<double> penalty,
                        std::vector<double> theta, Solver solver, bool polish,
                        bool hard_labels, double cg_rtol, int cg_max_iter,
@@ -63,34 +63,34 @@ void register_engine(py::module_& module, const char* name) {
                                                 std::move(weights), std::move(penalty)),
                                         std::move(theta), options, n_threads);
            }),
-           py::arg("X").noconvert(), py::arg("intercept"), py::arg("family"),
-           py::arg("outputs"), py::arg("y").noconvert(), py::arg("weights"),
-           py::arg("penalty"), py::arg("theta"), py::arg("solver"), py::arg("polish"),
+           py::arg("X"), py::arg("intercept"), py::arg("family"), py::arg("outputs"),
+           py::arg("y").noconvert(), py::arg("weights"), py::arg("penalty"),
+           py::arg("theta"), py::arg("solver"), py::arg("polish"),
            py::arg("hard_labels"), py::arg("cg_rtol"), py::arg("cg_max_iter"),
            py::arg("n_threads"))
       .def(
           "scores",
-          [](const E& self, const Input<T>& test, const Input<double>& y, Target target,
-             Method method, Input<T> out) {
-            const Design<T> X{view<T>(test, "X_test"),
-                              self->problem().design.intercept};
+          [](const E& self, const py::object& test, const Input<double>& y,
+             Target target, Method method, Input<T> out) {
+            const Design<T> X =
+                design_of<T>(test, self->problem().design.intercept, "X_test");
             const ConstMatrix labels = view<double>(y, "y_test");
             const MatrixView<T> to = writable<T>(out, "out");
             released([&] { self->scores(X, labels, target, method, to); });
           },
-          py::arg("test").noconvert(), py::arg("y").noconvert(), py::arg("target"),
+          py::arg("test"), py::arg("y").noconvert(), py::arg("target"),
           py::arg("method"), py::arg("out").noconvert())
       .def(
           "mean_scores",
-          [](const E& self, const Input<T>& test, const Input<double>& y, Target target,
-             Input<T> out) {
-            const Design<T> X{view<T>(test, "X_test"),
-                              self->problem().design.intercept};
+          [](const E& self, const py::object& test, const Input<double>& y,
+             Target target, Input<T> out) {
+            const Design<T> X =
+                design_of<T>(test, self->problem().design.intercept, "X_test");
             const ConstMatrix labels = view<double>(y, "y_test");
             const MatrixView<T> to = writable<T>(out, "out");
             released([&] { self->mean_scores(X, labels, target, to); });
           },
-          py::arg("test").noconvert(), py::arg("y").noconvert(), py::arg("target"),
+          py::arg("test"), py::arg("y").noconvert(), py::arg("target"),
           py::arg("out").noconvert())
       .def(
           "gradient_scores",
@@ -102,16 +102,15 @@ void register_engine(py::module_& module, const char* name) {
           py::arg("gradients").noconvert(), py::arg("out").noconvert())
       .def(
           "top",
-          [](const E& self, const Input<T>& test, const Input<double>& y, Target target,
-             index k) {
-            const Design<T> X{view<T>(test, "X_test"),
-                              self->problem().design.intercept};
+          [](const E& self, const py::object& test, const Input<double>& y,
+             Target target, index k) {
+            const Design<T> X =
+                design_of<T>(test, self->problem().design.intercept, "X_test");
             const ConstMatrix labels = view<double>(y, "y_test");
             return top_tuple(released([&] { return self->top(X, labels, target, k); }),
                              X.rows());
           },
-          py::arg("test").noconvert(), py::arg("y").noconvert(), py::arg("target"),
-          py::arg("k"))
+          py::arg("test"), py::arg("y").noconvert(), py::arg("target"), py::arg("k"))
       .def(
           "gradient_top",
           [](const E& self, const Input<double>& gradients, index k) {
@@ -181,10 +180,10 @@ void register_engine(py::module_& module, const char* name) {
           py::arg("left"), py::arg("first"), py::arg("count"))
       .def(
           "leave_out_scores",
-          [](const E& self, const LeaveOut& left, const Input<T>& test,
+          [](const E& self, const LeaveOut& left, const py::object& test,
              const Input<double>& y, Target target, Input<T> out) {
-            const Design<T> X{view<T>(test, "X_test"),
-                              self->problem().design.intercept};
+            const Design<T> X =
+                design_of<T>(test, self->problem().design.intercept, "X_test");
             const ConstMatrix labels = view<double>(y, "y_test");
             const MatrixView<T> to = writable<T>(out, "out");
             std::vector<double> bound;
@@ -192,8 +191,8 @@ void register_engine(py::module_& module, const char* name) {
                 [&] { leave_out_scores(*self, left, X, labels, target, to, bound); });
             return vector_of(bound);
           },
-          py::arg("left"), py::arg("test").noconvert(), py::arg("y").noconvert(),
-          py::arg("target"), py::arg("out").noconvert())
+          py::arg("left"), py::arg("test"), py::arg("y").noconvert(), py::arg("target"),
+          py::arg("out").noconvert())
       .def("one_step_sqnorm",
            [filled](const E& self) {
              const Problem<T>& problem = self->problem();

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ._leave_out import ROUTES, LeftOut
 from ._model import FloatArray
+from ._sparse import Rows, row_norms
 
 # leaves out each of some rows, or of all for None, to a tol
 LeaveRowsOut = Callable[[NDArray[np.int64] | None, float | None], LeftOut]
@@ -54,7 +55,7 @@ class CertifiedChanges:
             self._lengths[some] = length.sum(axis=1)
 
     def of(
-        self, test: NDArray[np.floating], y: FloatArray, target: str
+        self, test: Rows, y: FloatArray, target: str
     ) -> tuple[FloatArray, FloatArray]:
         """Return changes of a target (m, sets), and bounds on their errors.
 
@@ -66,8 +67,7 @@ class CertifiedChanges:
         scores = out.astype(np.float64)
         scores[:, self.no_optimum] = np.nan
         model = left.model
-        length = np.sqrt((test.astype(np.float64) ** 2).sum(axis=1))
-        length = np.hypot(length, float(model.fit_intercept))
+        length = np.hypot(row_norms(test), float(model.fit_intercept))
         rounding = (model.theta.shape[1] + 3) * np.finfo(np.float64).eps * length
         rounding *= self._slope(test, y, target, factor)
         with np.errstate(invalid="ignore"):
@@ -79,7 +79,7 @@ class CertifiedChanges:
 
     def _slope(
         self,
-        test: NDArray[np.floating],
+        test: Rows,
         y: FloatArray,
         target: str,
         factor: FloatArray,

@@ -45,6 +45,30 @@ class Route(Enum):
     refit = 3
     no_optimum = 4
 
+class _Csr:
+    def __init__(
+        self,
+        values: NDArray[Any],
+        columns: NDArray[np.int32],
+        starts: NDArray[np.int64],
+        width: int,
+    ) -> None: ...
+
+class Csr64(_Csr): ...
+class Csr32(_Csr): ...
+
+_Rows = NDArray[Any] | _Csr
+
+def check_csr(
+    starts: NDArray[np.int64], columns: NDArray[np.int32], width: int
+) -> tuple[int, int, int]: ...
+def linear_predictor64(
+    X: _Rows, intercept: bool, theta: _Floats, n_threads: int
+) -> _Floats: ...
+def linear_predictor32(
+    X: _Rows, intercept: bool, theta: _Floats, n_threads: int
+) -> _Floats: ...
+
 class LeaveOut:
     @property
     def move(self) -> _Floats: ...
@@ -62,8 +86,8 @@ class LeaveOut:
 def config() -> dict[str, str]: ...
 def first_nonfinite(x: NDArray[Any], n_threads: int) -> int: ...
 def gram(X: _Floats, intercept: bool, weights: _Floats, n_threads: int) -> _Floats: ...
-def fit(
-    X: NDArray[Any],
+def fit64(
+    X: _Rows,
     intercept: bool,
     family: Family,
     outputs: int,
@@ -71,6 +95,23 @@ def fit(
     weights: _Floats | None,
     penalty: list[float],
     start: list[float],
+    solver: Solver,
+    cg_rtol: float,
+    max_iter: int,
+    hard_labels: bool,
+    n_threads: int,
+) -> dict[str, Any]: ...
+def fit32(
+    X: _Rows,
+    intercept: bool,
+    family: Family,
+    outputs: int,
+    y: _Floats,
+    weights: _Floats | None,
+    penalty: list[float],
+    start: list[float],
+    solver: Solver,
+    cg_rtol: float,
     max_iter: int,
     hard_labels: bool,
     n_threads: int,
@@ -79,7 +120,7 @@ def fit(
 class _Engine:
     def __init__(
         self,
-        X: NDArray[Any],
+        X: _Rows,
         intercept: bool,
         family: Family,
         outputs: int,
@@ -106,17 +147,17 @@ class _Engine:
     def nbytes(self) -> int: ...
     def scores(
         self,
-        test: NDArray[Any],
+        test: _Rows,
         y: _Floats,
         target: Target,
         method: Method,
         out: NDArray[Any],
     ) -> None: ...
     def mean_scores(
-        self, test: NDArray[Any], y: _Floats, target: Target, out: NDArray[Any]
+        self, test: _Rows, y: _Floats, target: Target, out: NDArray[Any]
     ) -> None: ...
     def gradient_scores(self, gradients: _Floats, out: NDArray[Any]) -> None: ...
-    def top(self, test: NDArray[Any], y: _Floats, target: Target, k: int) -> _Top: ...
+    def top(self, test: _Rows, y: _Floats, target: Target, k: int) -> _Top: ...
     def gradient_top(self, gradients: _Floats, k: int) -> _Top: ...
     def self_influence(self) -> _Floats: ...
     def leverage(self) -> _Floats: ...
@@ -136,7 +177,7 @@ class _Engine:
     def leave_out_scores(
         self,
         left: LeaveOut,
-        test: NDArray[Any],
+        test: _Rows,
         y: _Floats,
         target: Target,
         out: NDArray[Any],

@@ -12,6 +12,7 @@ from ._engine import Engine, TrainingData
 from ._fit import explain_singular
 from ._memory import available_memory, check_fits
 from ._model import FloatArray
+from ._sparse import dense
 
 _BLOCK = 2048  # rows at a time, so that they stay in cache
 _SINGULAR = 1e-14  # of 1 - h, as in the core
@@ -172,7 +173,7 @@ class Deletion:
         square = np.empty((len(self.leverage), 1))
         for first in range(0, len(cross), _BLOCK):
             rows = slice(first, first + _BLOCK)
-            u = self.data.X[rows].astype(np.float64, copy=False) @ forms[:p]
+            u = dense(self.data.X[rows]) @ forms[:p]
             if self.data.model.fit_intercept:
                 u += forms[p]
             cross[rows] = u[:, q:]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import _core, reference
 from ._model import FloatArray, LinearModel
+from ._sparse import Rows, core_rows, dense
 
 Top = tuple[NDArray[np.int64], FloatArray, NDArray[np.int64], FloatArray, int]
 
@@ -33,13 +34,13 @@ class Engine(Protocol):
     @property
     def nbytes(self) -> int: ...
     def scores(
-        self, test: NDArray[Any], y: FloatArray, of: str, method: str, out: NDArray[Any]
+        self, test: Rows, y: FloatArray, of: str, method: str, out: NDArray[Any]
     ) -> None: ...
     def mean_scores(
-        self, test: NDArray[Any], y: FloatArray, of: str, out: NDArray[Any]
+        self, test: Rows, y: FloatArray, of: str, out: NDArray[Any]
     ) -> None: ...
     def gradient_scores(self, gradients: FloatArray, out: NDArray[Any]) -> None: ...
-    def top(self, test: NDArray[Any], y: FloatArray, of: str, k: int) -> Top: ...
+    def top(self, test: Rows, y: FloatArray, of: str, k: int) -> Top: ...
     def gradient_top(self, gradients: FloatArray, k: int) -> Top: ...
     def self_influence(self) -> FloatArray: ...
     def leverage(self) -> FloatArray: ...
@@ -58,7 +59,7 @@ class Engine(Protocol):
     def leave_out_scores(
         self,
         left: Any,
-        test: NDArray[Any],
+        test: Rows,
         y: FloatArray,
         of: str,
         out: NDArray[Any],
@@ -69,7 +70,7 @@ class Engine(Protocol):
 class TrainingData:
     """Validated arrays of one problem."""
 
-    X: NDArray[Any]  # (n, p) float32 or float64
+    X: Rows  # (n, p) float32 or float64
     y: FloatArray  # (n, K), or (n, 1) class numbers
     weights: FloatArray | None  # (n, 1)
     model: LinearModel
@@ -83,7 +84,7 @@ def cpu_engine(
     kind = _core.Influence32 if data.X.dtype == np.float32 else _core.Influence64
     model = data.model
     core = kind(
-        data.X,
+        core_rows(data.X),
         model.fit_intercept,
         getattr(_core.Family, model.family),
         model.n_outputs,
@@ -132,21 +133,21 @@ class _CpuEngine:
         return int(self._core.nbytes)
 
     def scores(
-        self, test: NDArray[Any], y: FloatArray, of: str, method: str, out: NDArray[Any]
+        self, test: Rows, y: FloatArray, of: str, method: str, out: NDArray[Any]
     ) -> None:
         target, how = getattr(_core.Target, of), getattr(_core.Method, method)
-        self._core.scores(test, y, target, how, out)
+        self._core.scores(core_rows(test), y, target, how, out)
 
     def mean_scores(
-        self, test: NDArray[Any], y: FloatArray, of: str, out: NDArray[Any]
+        self, test: Rows, y: FloatArray, of: str, out: NDArray[Any]
     ) -> None:
-        self._core.mean_scores(test, y, getattr(_core.Target, of), out)
+        self._core.mean_scores(core_rows(test), y, getattr(_core.Target, of), out)
 
     def gradient_scores(self, gradients: FloatArray, out: NDArray[Any]) -> None:
         self._core.gradient_scores(gradients, out)
 
-    def top(self, test: NDArray[Any], y: FloatArray, of: str, k: int) -> Top:
-        top: Top = self._core.top(test, y, getattr(_core.Target, of), k)
+    def top(self, test: Rows, y: FloatArray, of: str, k: int) -> Top:
+        top: Top = self._core.top(core_rows(test), y, getattr(_core.Target, of), k)
         return top
 
     def gradient_top(self, gradients: FloatArray, k: int) -> Top:
@@ -197,13 +198,15 @@ class _CpuEngine:
     def leave_out_scores(
         self,
         left: Any,
-        test: NDArray[Any],
+        test: Rows,
         y: FloatArray,
         of: str,
         out: NDArray[Any],
     ) -> FloatArray:
         target = getattr(_core.Target, of)
-        factor: FloatArray = self._core.leave_out_scores(left, test, y, target, out)
+        factor: FloatArray = self._core.leave_out_scores(
+            left, core_rows(test), y, target, out
+        )
         return factor
 
 
@@ -225,7 +228,7 @@ class NumpyEngine:
     def __init__(self, data: TrainingData, polish: bool) -> None:
         model = data.model
         self._problem = reference.Problem(
-            np.asarray(data.X, dtype=np.float64),
+            dense(data.X),
             data.y,
             model.family,
             l2=model.l2,
@@ -248,23 +251,23 @@ class NumpyEngine:
         )
         self.nbytes = int(self.residual.nbytes + self.linear_predictor.nbytes)
 
-    def _gradients(self, test: NDArray[Any], y: FloatArray, of: str) -> FloatArray:
-        test = np.asarray(test, dtype=np.float64)
+    def _gradients(self, test: Rows, y: FloatArray, of: str) -> FloatArray:
+        test = dense(test)
         return reference.target_gradient(of, self._problem, self._theta, test, y)
 
     def scores(
-        self, test: NDArray[Any], y: FloatArray, of: str, method: str, out: NDArray[Any]
+        self, test: Rows, y: FloatArray, of: str, method: str, out: NDArray[Any]
     ) -> None:
         if method == "influence":
             self.gradient_scores(self._gradients(test, y, of), out)
         else:
-            test = np.asarray(test, dtype=np.float64)
+            test = dense(test)
             out[...] = reference.one_step_scores(
                 self._problem, self._theta, test, y, of
             )
 
     def mean_scores(
-        self, test: NDArray[Any], y: FloatArray, of: str, out: NDArray[Any]
+        self, test: Rows, y: FloatArray, of: str, out: NDArray[Any]
     ) -> None:
         mean = self._gradients(test, y, of).mean(axis=0, keepdims=True)
         self.gradient_scores(mean, out)
@@ -272,7 +275,7 @@ class NumpyEngine:
     def gradient_scores(self, gradients: FloatArray, out: NDArray[Any]) -> None:
         out[...] = reference.scores(self._problem, self._theta, gradients)
 
-    def top(self, test: NDArray[Any], y: FloatArray, of: str, k: int) -> Top:
+    def top(self, test: Rows, y: FloatArray, of: str, k: int) -> Top:
         return self.gradient_top(self._gradients(test, y, of), k)
 
     def gradient_top(self, gradients: FloatArray, k: int) -> Top:
@@ -344,12 +347,12 @@ class NumpyEngine:
     def leave_out_scores(
         self,
         left: Any,
-        test: NDArray[Any],
+        test: Rows,
         y: FloatArray,
         of: str,
         out: NDArray[Any],
     ) -> FloatArray:
-        test = np.asarray(test, dtype=np.float64)
+        test = dense(test)
         out[...] = reference.changes(
             self._problem, self._theta, list(left.thetas), test, y, of
         )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ._certified import CertifiedChanges, LeaveRowsOut, no_optimum
 from ._groups import block_rows
 from ._model import FloatArray
+from ._sparse import Rows
 
 _ARRAYS = 8  # of (test rows, n) float64, alive at once
 
@@ -32,7 +33,7 @@ class End(NamedTuple):
 
 def certified_top(
     leave_out: LeaveRowsOut,
-    test: NDArray[np.floating],
+    test: Rows,
     y: FloatArray,
     of: str,
     k: int,

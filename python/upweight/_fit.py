@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._model import FAMILIES, FloatArray, LinearModel
+from ._sparse import Rows, core_rows
 from ._validate import (
     check_choice,
     check_labels,
@@ -21,7 +22,7 @@ from ._validate import (
     column_names,
     encode_targets,
     resolve_threads,
-    to_matrix,
+    to_rows,
     unique_labels,
 )
 from .errors import NotConvergedError
@@ -98,7 +99,7 @@ def fit(
 class Training:
     """Validated data of a fit, for one penalty or many."""
 
-    X: NDArray[Any]  # (n, p) float32 or float64
+    X: Rows  # (n, p) float32 or float64
     y: FloatArray  # (n, K), or (n, 1) class numbers
     weights: FloatArray | None  # (n, 1)
     family: str
@@ -131,13 +132,19 @@ class Training:
         )
 
     def fit(
-        self, l2: float, start: list[float], max_iter: int, n_threads: int
+        self,
+        l2: float,
+        start: list[float],
+        max_iter: int,
+        n_threads: int,
+        solver: str = "cholesky",
     ) -> LinearModel:
         """Return the minimiser, by Newton steps from the flat parameters `start`."""
         features = self.X.shape[1]
         with explain_singular(features, self.names):
-            result = _core.fit(
-                self.X,
+            single = self.X.dtype == np.float32
+            result = (_core.fit32 if single else _core.fit64)(
+                core_rows(self.X),
                 self.fit_intercept,
                 getattr(_core.Family, self.family),
                 self.outputs,
@@ -145,6 +152,8 @@ class Training:
                 self.weights,
                 penalty_vector(features, l2, self.fit_intercept, 0.0),
                 start,
+                getattr(_core.Solver, solver),
+                1e-10,
                 max_iter,
                 self.classes is not None,
                 n_threads,
@@ -169,7 +178,7 @@ def prepare(
 ) -> Training:
     """Check the data of a fit and code its targets."""
     check_choice(family, FAMILIES, "family")
-    rows = to_matrix(X, "X")
+    rows = to_rows(X, "X")
     n = rows.shape[0]
     weights = check_weights(sample_weight, n)
     classes: NDArray[Any] | None = None

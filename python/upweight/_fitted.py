@@ -20,6 +20,7 @@ from ._model import LinearModel
 from ._plan import SOLVERS, make_plan
 from ._results import Plan, Polish
 from ._row_sets import RowSets
+from ._sparse import Rows, SparseRows
 from ._targets import TargetRows
 from ._validate import (
     check_choice,
@@ -30,11 +31,19 @@ from ._validate import (
     encode_targets,
     resolve_threads,
     row_index,
-    to_matrix,
+    to_rows,
 )
 from .adapters import adapt
 
 _LARGE_MOVE = 0.1  # of a linear predictor: 2.5 points of probability
+
+
+def _shares(rows: Rows, given: Any) -> bool:
+    """Whether the rows are, but for row starts, the arrays that were given."""
+    if isinstance(rows, SparseRows):
+        data = getattr(given, "data", None)
+        return isinstance(data, np.ndarray) and np.may_share_memory(rows.values, data)
+    return isinstance(given, np.ndarray) and np.may_share_memory(rows, given)
 
 
 class Fitted:
@@ -81,7 +90,7 @@ class Fitted:
         self._column_names = fitted.feature_names or column_names(adapted.X)
         self._row_index = row_index(adapted.X)
         features = adapted.transform(adapted.X)
-        rows = to_matrix(features, "X", dtype=self._dtype, columns=fitted.n_features)
+        rows = to_rows(features, "X", dtype=self._dtype, columns=fitted.n_features)
         self._dtype = rows.dtype
         n = rows.shape[0]
         self.n_rows = n
@@ -90,9 +99,7 @@ class Fitted:
         )
         weights = check_weights(adapted.sample_weight, n)
         copied = targets.nbytes
-        given = adapted.X
-        if not (isinstance(given, np.ndarray) and np.may_share_memory(rows, given)):
-            copied += rows.nbytes
+        copied += rows.nbytes if not _shares(rows, adapted.X) else 0
         self._copied = copied
         self.plan: Plan = make_plan(
             fitted, n, copied, self.backend, solver, threads, self._max_memory

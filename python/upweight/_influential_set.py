@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import reference
+from . import _sparse, reference
 from ._certified import CertifiedChanges
 from ._engine import Engine, TrainingData
 from ._leave_out import ROUTES, LeftOut
 from ._model import FloatArray, LinearModel
 from ._row_sets import RowSets
+from ._sparse import Rows as Features
+from ._sparse import dense
 
 Rows = NDArray[np.int64]
 LeaveOut = Callable[[RowSets, float | None], LeftOut]
@@ -171,7 +173,7 @@ def influential_set(
     engine: Engine,
     refit: Callable[[TrainingData], Engine] | None,
     leave_out: LeaveOut,
-    test: tuple[NDArray[Any], FloatArray, str],
+    test: tuple[Features, FloatArray, str],
     size: int,
     direction: str,
     tol: float,
@@ -208,7 +210,7 @@ def influential_set(
 
 
 def _mean_scores(
-    engine: Engine, data: TrainingData, test: tuple[NDArray[Any], FloatArray, str]
+    engine: Engine, data: TrainingData, test: tuple[Features, FloatArray, str]
 ) -> FloatArray:
     out = np.empty((1, len(data.X)), dtype=data.X.dtype)
     engine.mean_scores(*test, out)
@@ -219,7 +221,7 @@ def _choose_greedily(
     data: TrainingData,
     engine: Engine,
     refit: Callable[[TrainingData], Engine],
-    test: tuple[NDArray[Any], FloatArray, str],
+    test: tuple[Features, FloatArray, str],
     size: int,
     sign: float,
 ) -> tuple[Rows, FloatArray]:
@@ -245,13 +247,13 @@ def _choose_greedily(
     return np.array(rows, dtype=np.int64), np.array(chosen)
 
 
-def linear_predictor(model: LinearModel, X: NDArray[Any]) -> FloatArray:
+def linear_predictor(model: LinearModel, X: Features) -> FloatArray:
     """Return eta (m, K) of features that are checked and transformed already."""
-    return np.asarray(_design(model, X) @ model.theta.T)
+    return _sparse.linear_predictor(X, model.fit_intercept, model.theta, 1)
 
 
-def _design(model: LinearModel, X: NDArray[Any]) -> FloatArray:
-    X = np.asarray(X, dtype=np.float64)
+def _design(model: LinearModel, X: Features) -> FloatArray:
+    X = dense(X)
     return np.column_stack([X, np.ones(len(X))]) if model.fit_intercept else X
 
 
@@ -261,7 +263,7 @@ class _Prefixes:
 
     engine: Engine
     leave_out: LeaveOut
-    X: NDArray[Any]  # (1, p)
+    X: Features  # (1, p)
     x: FloatArray  # (q,)
     eta: FloatArray  # (K,) with all rows
     order: Rows
@@ -285,7 +287,7 @@ def flip_set(
     data: TrainingData,
     engine: Engine,
     leave_out: LeaveOut,
-    X: NDArray[Any],
+    X: Features,
     max_size: int,
     tol: float,
     names: tuple[str, str],

@@ -16,6 +16,7 @@ from ._leave_out import ROUTES, row_losses
 from ._memory import available_memory, check_fits
 from ._model import FloatArray, LinearModel
 from ._ridge_path import RidgePath, ridge_path
+from ._sparse import SparseRows
 from ._validate import check_number, resolve_threads
 
 _MAX_ITER = 100
@@ -199,7 +200,8 @@ def loo_path(
             f"held-out linear predictors of {n} rows for {L} penalties",
             "keep_rows=False keeps their mean loss only",
         )
-    if family == "gaussian":
+    # sparse columns cannot be centred: each penalty is then a fit of its own
+    if family == "gaussian" and not isinstance(training.X, SparseRows):
         found = ridge_path(training, penalties, bool(keep_rows))
         models = [
             training.model(theta, float(l2))

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._validate import check_columns, to_matrix
+from ._sparse import linear_predictor
+from ._validate import check_columns, resolve_threads, to_rows
 
 FloatArray = NDArray[np.float64]
 
@@ -89,11 +90,10 @@ class LinearModel:
     def linear_predictor(self, X: Any) -> FloatArray:
         """Return eta, float64 of shape (m, K), for the rows of `X` (m, p)."""
         check_columns(X, self.feature_names, "X")
-        rows = to_matrix(X, "X", columns=self.n_features)
-        eta = rows @ self.theta[:, : self.n_features].T.astype(rows.dtype)
-        if self.fit_intercept:
-            eta = eta + self.theta[:, -1]
-        return np.asarray(eta, dtype=np.float64)
+        rows = to_rows(X, "X", columns=self.n_features)
+        return linear_predictor(
+            rows, self.fit_intercept, self.theta, resolve_threads(None)
+        )
 
     def decision_function(self, X: Any) -> FloatArray:
         """Return the linear predictor, (m,) for one output, else (m, K)."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ._fit import Training
 from ._model import FloatArray
+from ._sparse import dense
 
 _BLOCK = 4096  # rows at a time: a block and its products stay in cache
 _TOO_ILL = 1e6  # condition from which a Gram matrix would lose too much
@@ -47,7 +48,7 @@ class _Centred:
         if self.intercept:
             self.share = 1.0 / s.sum()
             for rows in self.blocks():
-                self.x_mean += s[rows] @ self.X[rows]
+                self.x_mean += s[rows] @ dense(self.X[rows])
             self.x_mean *= self.share
             self.y_mean = s @ self.y * self.share
         # what enters the model of rounding: |yc|, |y|, and |mean of x| as a column's
@@ -64,7 +65,7 @@ class _Centred:
 
     def rows(self, rows: slice | NDArray[np.intp]) -> FloatArray:
         """Return X - mean (b, p), float64."""
-        return np.asarray(self.X[rows] - self.x_mean)
+        return np.asarray(dense(self.X[rows]) - self.x_mean)
 
     def theta(self, coef: FloatArray) -> FloatArray:
         """Return parameters (L, K, q) for coefficients (L, K, p)."""

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._model import FloatArray, LinearModel
-from ._validate import check_choice, check_columns, encode_targets, to_matrix
+from ._sparse import Rows
+from ._validate import check_choice, check_columns, encode_targets, to_matrix, to_rows
 
 TARGETS = ("loss", "margin", "probability")
 METHODS = ("influence", "one_step", "exact")
@@ -31,9 +31,7 @@ class TargetRows:
         self._column_names = column_names
         self._dtype = dtype
 
-    def rows(
-        self, X_test: Any, y_test: Any, of: str
-    ) -> tuple[NDArray[Any], FloatArray, str]:
+    def rows(self, X_test: Any, y_test: Any, of: str) -> tuple[Rows, FloatArray, str]:
         """Return features (m, p), encoded targets and `of`, all checked."""
         check_choice(of, TARGETS, "of")
         family, K = self._model.family, self._model.n_outputs
@@ -55,12 +53,12 @@ class TargetRows:
             return test, np.zeros((len(test), 1)), of
         return test, self._encode(y_test, len(test)), of
 
-    def features(self, X: Any, name: str) -> NDArray[Any]:
+    def features(self, X: Any, name: str) -> Rows:
         """Return features (m, p) of the rows that a user calls `name`."""
         if X is None:
             raise TypeError(f"{name}: expected rows, got None")
         check_columns(X, self._column_names, name)
-        return to_matrix(
+        return to_rows(
             self._transform(X),
             name,
             dtype=self._dtype,

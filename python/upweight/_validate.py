@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._sparse import Rows, is_sparse, to_sparse_rows
 
 FloatArray = NDArray[np.float64]
 
@@ -41,6 +42,19 @@ def row_index(X: Any) -> Any:
     return None if callable(index) else index
 
 
+def to_rows(
+    X: Any, name: str, *, dtype: Any = None, columns: int | None = None
+) -> Rows:
+    """Return rows of features: a scipy.sparse matrix stays sparse, else `to_matrix`."""
+    if not is_sparse(X):
+        return to_matrix(X, name, dtype=dtype, columns=columns)
+    if columns is not None and X.ndim == 2 and X.shape[1] != columns:
+        raise ValueError(
+            f"{name}: expected {columns} columns, as the model has, got {X.shape[1]}"
+        )
+    return to_sparse_rows(X, name, dtype)
+
+
 def to_matrix(
     X: Any, name: str, *, dtype: Any = None, columns: int | None = None
 ) -> NDArray[Any]:
@@ -49,10 +63,9 @@ def to_matrix(
     No copy is made of float32 or float64 arrays whose rows are contiguous; everything
     else (integers, frames, Fortran order, another `dtype`) is copied once.
     """
-    if hasattr(X, "tocsr"):
+    if is_sparse(X):
         raise TypeError(
-            f"{name}: expected a dense array, got a scipy.sparse {type(X).__name__}; "
-            f"call {name}.toarray() if it fits in memory"
+            f"{name}: expected a dense array, got a scipy.sparse {type(X).__name__}"
         )
     if isinstance(X, np.ma.MaskedArray):
         raise TypeError(f"{name}: expected no missing values, got a masked array")

@@ -30,20 +30,38 @@ enum class Coupling {
                                          : Coupling::separate;
 }
 
-/// The rows x_i of a data matrix, each with a 1 appended when there is an intercept.
-/// Words read it through blocks of rows only, so that a sparse matrix, or a source of
-/// blocks on disk, can stand in its place.
+/// The rows x_i of a data matrix, dense or sparse, each with a 1 appended when there is
+/// an intercept. Words read it through blocks of rows only, so that a source of blocks
+/// on disk can stand in its place.
 template <class T>
 struct Design {
-  MatrixView<const T> features;  // n x p
+  MatrixView<const T> features;  // n x p; of a sparse matrix the shape, without data
   bool intercept = false;
+  SparseView<T> sparse{};
 
+  [[nodiscard]] bool is_sparse() const { return sparse.starts != nullptr; }
   [[nodiscard]] index rows() const { return features.rows; }
   [[nodiscard]] index columns() const { return features.cols + (intercept ? 1 : 0); }
+  /// Entries that are stored.
+  [[nodiscard]] index entries() const {
+    return is_sparse() ? sparse.end(rows() - 1) - sparse.begin(0)
+                       : rows() * features.cols;
+  }
   [[nodiscard]] Design block(index first, index count) const {
-    return {features.block(first, count), intercept};
+    if (!is_sparse())
+      return {features.block(first, count), intercept, {}};
+    return {MatrixView<const T>(nullptr, count, features.cols, 0),
+            intercept,
+            {sparse.values, sparse.columns, sparse.starts + first}};
   }
 };
+
+/// A design over a sparse matrix of p columns.
+template <class T>
+[[nodiscard]] Design<T> sparse_design(SparseView<T> X, index rows, index p,
+                                      bool intercept) {
+  return {MatrixView<const T>(nullptr, rows, p, 0), intercept, X};
+}
 
 /// J(theta) = sum_i s_i l(y_i, eta_i) + 1/2 sum_j penalty_j |theta_j|^2.
 template <class T>

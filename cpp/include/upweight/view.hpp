@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <type_traits>
 
@@ -39,6 +40,18 @@ struct MatrixView {
 
 using Matrix = MatrixView<double>;
 using ConstMatrix = MatrixView<const double>;
+
+/// A sparse matrix that somebody else owns, row after row (CSR): row i has values[e] in
+/// column columns[e] for starts[i] <= e < starts[i + 1], columns strictly rising.
+template <class T>
+struct SparseView {
+  const T* values = nullptr;
+  const std::int32_t* columns = nullptr;
+  const std::int64_t* starts = nullptr;  // rows + 1
+
+  [[nodiscard]] index begin(index i) const { return static_cast<index>(starts[i]); }
+  [[nodiscard]] index end(index i) const { return static_cast<index>(starts[i + 1]); }
+};
 
 /// A matrix in a backend's own memory, freed with the array.
 template <class T>

@@ -53,6 +53,30 @@ index first_nonfinite(MatrixView<const T> x, int n_threads) {
   return -1;
 }
 
+CsrFaults check_csr(const std::int64_t* starts, index rows, const std::int32_t* columns,
+                    index entries, index width) {
+  CsrFaults faults;
+  for (index i = 0; i < rows; ++i) {
+    if (starts[i] < 0 || starts[i] > starts[i + 1] || starts[i + 1] > entries) {
+      faults.decreasing = i;
+      return faults;
+    }
+    bool rising = true, inside = true;
+    std::int32_t last = -1;
+    for (std::int64_t e = starts[i]; e < starts[i + 1]; ++e) {
+      const std::int32_t column = columns[e];
+      inside &= column >= 0 && column < width;
+      rising &= column > last;
+      last = column;
+    }
+    if (!inside && faults.out_of_range < 0)
+      faults.out_of_range = i;
+    if (!rising && faults.unsorted < 0)
+      faults.unsorted = i;
+  }
+  return faults;
+}
+
 template std::unique_ptr<Backend<double>> cpu_backend(int, std::function<bool()>);
 template std::unique_ptr<Backend<float>> cpu_backend(int, std::function<bool()>);
 template index first_nonfinite(MatrixView<const double>, int);

@@ -11,6 +11,7 @@
 // tiles.
 #include "cpu/backend.hpp"
 #include "cpu/pack.hpp"
+#include "cpu/sparse.hpp"
 #include "simd/kernels.hpp"
 
 #include <algorithm>
@@ -59,6 +60,9 @@ std::vector<Block> blocks_of(const RowWeights& W, Coupling coupling) {
 /// Rows [first, first + count) of the design as wide panels of chunk_rows rows each.
 template <class T>
 void pack_chunk(const Design<T>& X, index first, index count, double* out) {
+  if (X.is_sparse())
+    return pack_sparse_chunk(X, first, count, kernels().wide, out,
+                             chunk_rows * kernels().wide);
   const auto pack = [] {
     if constexpr (std::is_same_v<T, double>)
       return kernels().pack_panels;
@@ -263,7 +267,15 @@ void CpuBackend<T>::gram(const Design<T>& X, const RowWeights& W, Coupling coupl
   const index copy = static_cast<index>(blocks.size()) * q * q * index(sizeof(double));
   const index slots = std::min({max_slots, ceil_div(X.rows(), 4 * chunk_rows),
                                 slot_bytes / std::max<index>(copy, 1)});
-  if (slots >= 8 || copy < (index(1) << 20))
+  if (X.is_sparse() && sparse_gram_pays(X)) {
+    Scratch<double> w(X.rows());
+    for (std::size_t b = 0; b < blocks.size(); ++b) {
+      weights_of_chunk(W, blocks[b], 0, X.rows(), w.get());
+      sparse_gram(threads_, X, w.get(), out[b]);
+    }
+    if (!g.empty())
+      sparse_gradient(threads_, X, r, g);
+  } else if (slots >= 8 || copy < (index(1) << 20))
     gram_by_slots(threads_, X, W, blocks, std::max<index>(slots, 1), r, out, g);
   else
     gram_by_tiles(threads_, X, W, blocks, r, out, g);

@@ -4,6 +4,7 @@
 #include "cpu/backend.hpp"
 #include "cpu/blas.hpp"
 #include "cpu/pack.hpp"
+#include "cpu/sparse.hpp"
 #include "cpu/whitener.hpp"
 
 #include <algorithm>
@@ -99,6 +100,11 @@ void CpuBackend<T>::scaled_norm(const Design<T>& X, ConstMatrix a, ConstMatrix s
     for (index j = 0; j < q; ++j)
       inverse[j] = 1.0 / scale(0, j);
     for (index i = first; i < last; ++i) {
+      if (X.is_sparse()) {
+        out(i, 0) = std::sqrt(sparse_scaled_sqnorm(X, i, inverse.get()) *
+                              sqnorm(a.row(i), a.cols));
+        continue;
+      }
       pack_row(X, i, 1.0, row.get());
       for (index j = 0; j < q; ++j)
         row[j] *= inverse[j];

@@ -35,8 +35,17 @@ private:
 /// out[j] = scale * x_ij for j < q, the intercept included.
 template <class T, class U>
 inline void pack_row(const Design<T>& X, index i, double scale, U* out) {
-  const T* x = X.features.row(i);
   const index p = X.features.cols;
+  if (X.is_sparse()) {
+    std::fill_n(out, X.columns(), U(0));
+    for (index e = X.sparse.begin(i); e < X.sparse.end(i); ++e)
+      out[X.sparse.columns[e]] =
+          static_cast<U>(scale * static_cast<double>(X.sparse.values[e]));
+    if (X.intercept)
+      out[p] = static_cast<U>(scale);
+    return;
+  }
+  const T* x = X.features.row(i);
   if constexpr (std::is_same_v<U, float> && std::is_same_v<T, double>)
     kernels().scale_row(p, scale, x, out);
   else if constexpr (std::is_same_v<U, float> && std::is_same_v<T, float>)
@@ -53,6 +62,10 @@ template <class T, class U>
 inline MatrixView<U> pack_rows(const Design<T>& X, index first, index count, U* out) {
   const index q = X.columns();
   for (index i = 0; i < count; ++i) {
+    if (X.is_sparse()) {
+      pack_row(X, first + i, 1.0, out + i * q);
+      continue;
+    }
     const T* x = X.features.row(first + i);
     U* to = out + i * q;
     for (index j = 0; j < X.features.cols; ++j)

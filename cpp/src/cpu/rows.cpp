@@ -4,6 +4,8 @@
 #include "cpu/backend.hpp"
 #include "cpu/blas.hpp"
 #include "cpu/pack.hpp"
+#include "cpu/slots.hpp"
+#include "cpu/sparse.hpp"
 #include "simd/kernels.hpp"
 
 #include <algorithm>
@@ -11,65 +13,11 @@
 #include <vector>
 
 namespace upweight::cpu {
-namespace {
-
-/// Runs sum(first, last, mine) over slots of rows, each into a zeroed copy of its own,
-/// and adds the copies in order to `out`: the same bits for any number of threads.
-void sum_over_slots(const Threads& threads, index n, Matrix out,
-                    const std::function<void(index, index, Matrix)>& sum) {
-  constexpr index max_slots = 32, slot_rows = 1024, slot_bytes = index(64) << 20;
-  const index size = out.rows * out.cols;
-  const index slots = std::clamp<index>(
-      std::min(ceil_div(n, slot_rows),
-               slot_bytes / std::max<index>(size * index(sizeof(double)), 1)),
-      1, max_slots);
-  Scratch<double> sums(slots * size);
-  threads.run(slots, [&](index slot) {
-    double* mine = sums.get() + slot * size;
-    std::fill_n(mine, size, 0.0);
-    sum(n * slot / slots, n * (slot + 1) / slots, Matrix(mine, out.rows, out.cols));
-  });
-  threads.ranges(out.rows, std::max<index>(1, 65536 / std::max<index>(out.cols, 1)),
-                 [&](index first, index last) {
-                   for (index b = first; b < last; ++b) {
-                     std::fill_n(out.row(b), out.cols, 0.0);
-                     for (index slot = 0; slot < slots; ++slot) {
-                       const double* from = sums.get() + slot * size + b * out.cols;
-                       for (index j = 0; j < out.cols; ++j)
-                         out(b, j) += from[j];
-                     }
-                   }
-                 });
-}
-
-/// U (count x B) of one output becomes W U: separable weights, in place.
-void weigh(ConstMatrix diagonal, index k, index first, Matrix U) {
-  for (index i = 0; i < U.rows; ++i)
-    for (index b = 0; b < U.cols; ++b)
-      U(i, b) *= diagonal(first + i, k);
-}
-
-/// U[k] (count x B each) become W U over all outputs at once.
-void weigh_coupled(const RowWeights& W, index first, std::vector<Matrix>& U) {
-  const index K = static_cast<index>(U.size());
-  for (index i = 0; i < U[0].rows; ++i)
-    for (index b = 0; b < U[0].cols; ++b) {
-      double dot = 0;
-      for (index k = 0; k < K; ++k)
-        dot += W.factor(first + i, k) * U[static_cast<std::size_t>(k)](i, b);
-      for (index k = 0; k < K; ++k) {
-        double& u = U[static_cast<std::size_t>(k)](i, b);
-        u = W.sign * W.factor(first + i, k) * dot +
-            (W.diagonal.empty() ? 0.0 : W.diagonal(first + i, k) * u);
-      }
-    }
-}
-
-}  // namespace
-
 template <class T>
 void CpuBackend<T>::linear_predictor(const Design<T>& X, ConstMatrix theta,
                                      Matrix eta) const {
+  if (X.is_sparse())
+    return sparse_linear_predictor(threads_, X, theta, eta);
   const index q = X.columns(), K = theta.rows;
   const index tile = tile_rows(q * index(sizeof(double)));
   threads_.ranges(X.rows(), 4 * tile, [&](index begin, index end) {
@@ -95,6 +43,8 @@ void CpuBackend<T>::linear_predictor(const Design<T>& X, ConstMatrix theta,
 
 template <class T>
 void CpuBackend<T>::gradient(const Design<T>& X, ConstMatrix a, Matrix out) const {
+  if (X.is_sparse())
+    return sparse_gradient(threads_, X, a, out);
   const index q = X.columns(), tile = tile_rows(q * index(sizeof(double)));
   sum_over_slots(threads_, X.rows(), out, [&](index begin, index end, Matrix mine) {
     if (a.cols <= 4 && a.stride == a.cols) {  // memory-bound: read X as it is
@@ -138,26 +88,29 @@ void CpuBackend<T>::hessian_product(const Design<T>& X, const RowWeights& W,
   const auto segment = [q](auto matrix, index k) {
     return decltype(matrix)(matrix.data + k * q, matrix.rows, q, matrix.stride);
   };
-  sum_over_slots(threads_, X.rows(), out, [&](index begin, index end, Matrix mine) {
-    Scratch<double> packed(tile * q), products(K * tile * B);
-    std::vector<Matrix> U(static_cast<std::size_t>(K));
-    for (index first = begin; first < end; first += tile) {
-      const index count = std::min(tile, end - first);
-      const ConstMatrix rows = pack_rows(X, first, count, packed.get());
-      for (index k = 0; k < K; ++k) {
-        Matrix& u = U[static_cast<std::size_t>(k)];
-        u = Matrix(products.get() + k * tile * B, count, B);
-        blas::gemm<double>(1, rows, segment(V, k), true, 0, u);
-        if (W.factor.empty())
-          weigh(W.diagonal, k, first, u);
+  if (X.is_sparse())
+    sparse_hessian_product(threads_, X, W, V, out);
+  else
+    sum_over_slots(threads_, X.rows(), out, [&](index begin, index end, Matrix mine) {
+      Scratch<double> packed(tile * q), products(K * tile * B);
+      std::vector<Matrix> U(static_cast<std::size_t>(K));
+      for (index first = begin; first < end; first += tile) {
+        const index count = std::min(tile, end - first);
+        const ConstMatrix rows = pack_rows(X, first, count, packed.get());
+        for (index k = 0; k < K; ++k) {
+          Matrix& u = U[static_cast<std::size_t>(k)];
+          u = Matrix(products.get() + k * tile * B, count, B);
+          blas::gemm<double>(1, rows, segment(V, k), true, 0, u);
+          if (W.factor.empty())
+            weigh(W.diagonal, k, first, u);
+        }
+        if (!W.factor.empty())
+          weigh_coupled(W, first, U);
+        for (index k = 0; k < K; ++k)
+          blas::gemm_at<double>(1, U[static_cast<std::size_t>(k)], rows, 1,
+                                segment(mine, k));
       }
-      if (!W.factor.empty())
-        weigh_coupled(W, first, U);
-      for (index k = 0; k < K; ++k)
-        blas::gemm_at<double>(1, U[static_cast<std::size_t>(k)], rows, 1,
-                              segment(mine, k));
-    }
-  });
+    });
   for (index b = 0; b < B; ++b)
     for (index j = 0; j < V.cols; ++j)
       out(b, j) += penalty[static_cast<std::size_t>(j % q)] * V(b, j);
@@ -182,12 +135,15 @@ void CpuBackend<T>::hessian_diagonal(const Design<T>& X, const RowWeights& W,
                  [&](index begin, index end, Matrix mine) {
                    Scratch<double> row(q);
                    for (index i = begin; i < end; ++i) {
-                     pack_row(X, i, 1.0, row.get());
+                     if (!X.is_sparse())
+                       pack_row(X, i, 1.0, row.get());
                      for (index k = 0; k < K; ++k) {
                        double w = W.diagonal.empty() ? 0.0 : W.diagonal(i, k);
                        if (!W.factor.empty())
                          w += W.sign * W.factor(i, k) * W.factor(i, k);
-                       for (index j = 0; j < q; ++j)
+                       if (X.is_sparse())
+                         sparse_add_squares(X, i, w, mine.row(k));
+                       for (index j = 0; j < (X.is_sparse() ? 0 : q); ++j)
                          mine(k, j) += w * row[j] * row[j];
                      }
                    }

@@ -3,6 +3,7 @@
 #include "cpu/backend.hpp"
 #include "cpu/blas.hpp"
 #include "cpu/pack.hpp"
+#include "cpu/sparse.hpp"
 #include "formula.hpp"
 #include "simd/kernels.hpp"
 
@@ -176,6 +177,27 @@ private:
   ConstMatrix V_;
 };
 
+/// Runs each(t0, t1, first, count, products) over blocks of rows of V, `step` or a
+/// few more of them, and runs of rows of a sparse X.
+template <class T>
+void sparse_blocks(const Threads& threads, const Design<T>& X, ConstMatrix a,
+                   ConstMatrix V, index step, const auto& each) {
+  constexpr index least_tasks = 16;
+  const index blocks = ceil_div(V.rows, step), runs = ceil_div(X.rows(), sparse_rows);
+  const index splits = std::clamp<index>(least_tasks / blocks, 1, runs);
+  threads.run(blocks * splits, [&](index task) {
+    const index t0 = task / splits * step, t1 = std::min(t0 + step, V.rows);
+    const index begin = task % splits * runs / splits;
+    const index end = (task % splits + 1) * runs / splits;
+    SparseProducts<T> products(X, a, V, t0, t1);
+    for (index run = begin; run < end; ++run) {
+      Threads::pause_point();
+      const index first = run * sparse_rows;
+      each(t0, t1, first, std::min(sparse_rows, X.rows() - first), products);
+    }
+  });
+}
+
 /// f(y, eta + u) - f(y, eta) of one row with K outputs.
 double target_change(Family family, Target target, index K, const double* y,
                      const double* eta, const double* u) {
@@ -211,6 +233,13 @@ template <class T>
 void CpuBackend<T>::score(const Design<T>& X, ConstMatrix a, ConstMatrix V,
                           MatrixView<T> out) const {
   const index q = X.columns(), n = X.rows(), m = V.rows;
+  if (X.is_sparse()) {
+    sparse_blocks(threads_, X, a, V, sparse_width,
+                  [&](index t0, index, index first, index count, auto& products) {
+                    products.compute(first, count, out.row(t0) + first, out.stride);
+                  });
+    return;
+  }
   if (a.cols == 1 && q <= most_depth && m >= least_test_rows) {
     touch(threads_, out);
     const Products<T> products(X, a, V);
@@ -352,6 +381,19 @@ template <class T>
 void CpuBackend<T>::change(const Design<T>& X, ConstMatrix a, ConstMatrix V,
                            Family family, Target target, ConstMatrix y, ConstMatrix eta,
                            MatrixView<T> out) const {
+  if (X.is_sparse()) {
+    const Changes<double, T> to(family, target, y, eta, out);
+    const index K = to.outputs(), step = std::max<index>(1, sparse_width / K) * K;
+    sparse_blocks(threads_, X, a, V, step,
+                  [&](index t0, index t1, index first, index count, auto& products) {
+                    Scratch<double> moves((t1 - t0) * count);
+                    products.compute(first, count, moves.get(), count);
+                    for (index t = t0 / K; t < t1 / K; ++t)
+                      to.write(t, first, count, moves.get() + (t * K - t0) * count,
+                               count);
+                  });
+    return;
+  }
   changes(threads_, X, a, V, Changes<T, T>(family, target, y, eta, out));
 }
 

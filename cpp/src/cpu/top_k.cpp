@@ -11,6 +11,7 @@
 #include "cpu/blas.hpp"
 #include "cpu/candidates.hpp"
 #include "cpu/pack.hpp"
+#include "cpu/sparse.hpp"
 #include "simd/kernels.hpp"
 
 #include <algorithm>
@@ -301,6 +302,8 @@ template <class T>
 TopK CpuBackend<T>::top_k(const Design<T>& X, ConstMatrix a, ConstMatrix V,
                           const ScanBounds& rows, const TestBounds& tests,
                           index k) const {
+  if (X.is_sparse())
+    return sparse_top_k(threads_, X, a, V, k);
   const Bounds bounds{rows, tests};
   if (float_scan_is_sharp(bounds, V.cols))
     return scan_all<T, float>(threads_, X, a, V, bounds, k);

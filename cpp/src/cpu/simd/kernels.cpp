@@ -172,6 +172,8 @@ void weighted_sum(index rows, index p, bool intercept, const T* X, index stride,
       out[k * q + p] += a[r * outputs + k];
 }
 
+#include "simd/sparse.hpp"
+
 template <class T>
 void scale_row(index count, double scale, const T* x, float* out) {
   for (index j = 0; j < count; ++j)
@@ -504,6 +506,10 @@ const Kernels table = {UPW_ISA_NAME,
                        product_width<float>,
                        &product_tile<double>,
                        &product_tile<float>,
+                       &sparse_dots<double>,
+                       &sparse_dots<float>,
+                       &sparse_scatter<double>,
+                       &sparse_scatter<float>,
                        &glm_terms,
                        &outside,
                        &max_abs<double>,

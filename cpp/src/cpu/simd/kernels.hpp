@@ -13,6 +13,9 @@ struct GlmSums {
   double worst_residual = 0;
 };
 
+/// Right-hand sides in a panel of the sparse kernels.
+constexpr index sparse_width = 16;
+
 struct Kernels {
   const char* name;
 
@@ -64,6 +67,25 @@ struct Kernels {
                        index c_stride, bool stream);
   void (*product_tile_float)(index depth, const float* A, const float* B, float* C,
                              index c_stride, bool stream);
+
+  /// U_i += sum_e x_e panel[column_e] for the entries e of each row from cursor_i on
+  /// whose columns are under `limit`; cursor_i moves past them. U (rows x sparse_width)
+  /// and the panel's rows are sparse_width wide. 2 sparse_width flops an entry.
+  void (*sparse_dots)(index rows, const double* values, const std::int32_t* columns,
+                      std::int64_t* cursor, const std::int64_t* ends,
+                      std::int32_t limit, const double* panel, double* U);
+  void (*sparse_dots_float)(index rows, const float* values,
+                            const std::int32_t* columns, std::int64_t* cursor,
+                            const std::int64_t* ends, std::int32_t limit,
+                            const double* panel, double* U);
+  /// panel[column_e] += x_e U_i for the same entries.
+  void (*sparse_scatter)(index rows, const double* values, const std::int32_t* columns,
+                         std::int64_t* cursor, const std::int64_t* ends,
+                         std::int32_t limit, const double* U, double* panel);
+  void (*sparse_scatter_float)(index rows, const float* values,
+                               const std::int32_t* columns, std::int64_t* cursor,
+                               const std::int64_t* ends, std::int32_t limit,
+                               const double* U, double* panel);
 
   /// Terms of `count` entries of a separable family: eta += step * direction first.
   /// y, s, eta, direction, outputs are contiguous; s may be null (ones), direction too.
