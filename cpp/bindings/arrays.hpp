@@ -125,11 +125,13 @@ struct HeldProblem {
   py::object X;
   Input<double> y;
   py::object weights;
+  py::object row_gram;
 };
 
 template <class T>
 HeldProblem<T> hold(py::object X, bool intercept, Family family, index outputs,
-                    Input<double> y, py::object weights, std::vector<double> penalty) {
+                    Input<double> y, py::object weights, std::vector<double> penalty,
+                    py::object row_gram) {
   HeldProblem<T> held;
   held.problem.design = design_of<T>(X, intercept, "X");
   held.problem.family = family;
@@ -138,6 +140,9 @@ HeldProblem<T> hold(py::object X, bool intercept, Family family, index outputs,
   if (!weights.is_none())
     held.problem.weights = view<double>(weights.cast<Input<double>>(), "sample_weight");
   held.problem.penalty = std::move(penalty);
+  if (!row_gram.is_none())
+    held.problem.row_gram = view<double>(row_gram.cast<Input<double>>(), "row_gram");
+  held.row_gram = std::move(row_gram);
   held.X = std::move(X);
   held.y = std::move(y);
   held.weights = std::move(weights);

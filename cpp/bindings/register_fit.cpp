@@ -15,11 +15,12 @@ static void register_fit_for(py::module_& module, const char* name) {
   module.def(
       name,
       [](py::object X, bool intercept, Family family, index outputs, Input<double> y,
-         py::object weights, std::vector<double> penalty, std::vector<double> start,
-         Solver solver, double cg_rtol, int max_iter, bool hard_labels, int n_threads) {
+         py::object weights, std::vector<double> penalty, py::object row_gram,
+         std::vector<double> start, Solver solver, double cg_rtol, int max_iter,
+         bool hard_labels, int n_threads) {
         const HeldProblem<T> held =
             hold<T>(std::move(X), intercept, family, outputs, std::move(y),
-                    std::move(weights), std::move(penalty));
+                    std::move(weights), std::move(penalty), std::move(row_gram));
         NewtonOptions options;
         options.solver = solver;
         options.cg.rtol = cg_rtol;
@@ -42,8 +43,8 @@ static void register_fit_for(py::module_& module, const char* name) {
       },
       py::arg("X"), py::arg("intercept"), py::arg("family"), py::arg("outputs"),
       py::arg("y").noconvert(), py::arg("weights"), py::arg("penalty"),
-      py::arg("start"), py::arg("solver"), py::arg("cg_rtol"), py::arg("max_iter"),
-      py::arg("hard_labels"), py::arg("n_threads"));
+      py::arg("row_gram"), py::arg("start"), py::arg("solver"), py::arg("cg_rtol"),
+      py::arg("max_iter"), py::arg("hard_labels"), py::arg("n_threads"));
 }
 
 void register_fit(py::module_& module) {

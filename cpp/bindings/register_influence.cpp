@@ -49,8 +49,8 @@ void register_engine(py::module_& module, const char* name) {
   py::class_<E>(module, name)
       .def(py::init([](py::object X, bool intercept, Family family, index outputs,
                        Input<double> y, py::object weights, std::vector<double> penalty,
-                       std::vector<double> theta, Solver solver, bool polish,
-                       bool hard_labels, double cg_rtol, int cg_max_iter,
+                       py::object row_gram, std::vector<double> theta, Solver solver,
+                       bool polish, bool hard_labels, double cg_rtol, int cg_max_iter,
                        int n_threads) {
              InfluenceOptions options;
              options.solver = solver;
@@ -58,14 +58,14 @@ void register_engine(py::module_& module, const char* name) {
              options.hard_labels = hard_labels;
              options.cg.rtol = cg_rtol;
              options.cg.max_iter = cg_max_iter;
-             return std::make_unique<E>(hold<T>(std::move(X), intercept, family,
-                                                outputs, std::move(y),
-                                                std::move(weights), std::move(penalty)),
-                                        std::move(theta), options, n_threads);
+             return std::make_unique<E>(
+                 hold<T>(std::move(X), intercept, family, outputs, std::move(y),
+                         std::move(weights), std::move(penalty), std::move(row_gram)),
+                 std::move(theta), options, n_threads);
            }),
            py::arg("X"), py::arg("intercept"), py::arg("family"), py::arg("outputs"),
            py::arg("y").noconvert(), py::arg("weights"), py::arg("penalty"),
-           py::arg("theta"), py::arg("solver"), py::arg("polish"),
+           py::arg("row_gram"), py::arg("theta"), py::arg("solver"), py::arg("polish"),
            py::arg("hard_labels"), py::arg("cg_rtol"), py::arg("cg_max_iter"),
            py::arg("n_threads"))
       .def(
@@ -227,6 +227,7 @@ void register_influence(py::module_& module) {
       .value("cholesky", Solver::cholesky)
       .value("mixed", Solver::mixed)
       .value("cg", Solver::cg)
+      .value("dual", Solver::dual)
       .finalize();
   py::native_enum<Target>(module, "Target", "enum.Enum")
       .value("loss", Target::loss)

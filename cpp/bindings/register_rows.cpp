@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "arrays.hpp"
 #include "registers.hpp"
+#include "upweight/row_space.hpp"
 
+#include <optional>
+#include <pybind11/native_enum.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
@@ -20,11 +23,102 @@ void register_rows_of(py::module_& module, const char* name) {
            py::arg("starts").noconvert(), py::arg("width"));
 }
 
+/// A RowSpace with its backend.
+class Space {
+public:
+  Space(const Input<double>& K, int n_threads) : backend_(backend<double>(n_threads)) {
+    const ConstMatrix given = view<double>(K, "K");
+    released([&] {
+      Array copy = backend_->zeros(given.rows, given.cols);
+      backend_->copy(given, copy);
+      space_.emplace(*backend_, std::move(copy));
+    });
+  }
+  [[nodiscard]] const RowSpace& operator*() const { return *space_; }
+
+  /// What fill(in, out) makes of rows `in`, with `width` columns.
+  template <class Fill>
+  py::array_t<double> mapped(const Input<double>& in, index width, Fill fill) const {
+    const ConstMatrix from = view<double>(in, "rows");
+    py::array_t<double> out({from.rows, width});
+    const Matrix to(out.mutable_data(), from.rows, width);
+    released([&] { ((*space_).*fill)(from, to); });
+    return out;
+  }
+
+private:
+  std::unique_ptr<Backend<double>> backend_;
+  std::optional<RowSpace> space_;
+};
+
+void register_row_space(py::module_& module) {
+  py::native_enum<Kernel::Kind>(module, "Kernel", "enum.Enum")
+      .value("linear", Kernel::Kind::linear)
+      .value("rbf", Kernel::Kind::rbf)
+      .value("poly", Kernel::Kind::poly)
+      .finalize();
+  module.def(
+      "kernel",
+      [](const py::object& Y, const py::object& X, Kernel::Kind kind, double gamma,
+         double coef0, int degree, int n_threads) {
+        const Design<double> left = design_of<double>(Y, false, "Y");
+        const Design<double> right = design_of<double>(X, false, "X");
+        py::array_t<double> out({left.rows(), right.rows()});
+        const Matrix to(out.mutable_data(), left.rows(), right.rows());
+        const bool same = Y.is(X);
+        released([&] {
+          backend<double>(n_threads)->kernel({kind, gamma, coef0, degree}, left, right,
+                                             same, to);
+        });
+        return out;
+      },
+      "k(y_t, x_i) for the rows of Y (m, p) and X (n, p).", py::arg("Y"), py::arg("X"),
+      py::arg("kind"), py::arg("gamma"), py::arg("coef0"), py::arg("degree"),
+      py::arg("n_threads"));
+  module.def(
+      "combine_rows",
+      [](const py::object& X, const Input<double>& a, int n_threads) {
+        const Design<double> design = design_of<double>(X, false, "X");
+        const ConstMatrix coefficients = view<double>(a, "a");
+        py::array_t<double> out({coefficients.cols, design.columns()});
+        const Matrix to(out.mutable_data(), coefficients.cols, design.columns());
+        released(
+            [&] { backend<double>(n_threads)->gradient(design, coefficients, to); });
+        return out;
+      },
+      "a' X for a (n, K).", py::arg("X"), py::arg("a").noconvert(),
+      py::arg("n_threads"));
+  py::class_<Space>(module, "RowSpace")
+      .def(py::init<const Input<double>&, int>(), py::arg("K").noconvert(),
+           py::arg("n_threads"))
+      .def_property_readonly("rank", [](const Space& self) { return (*self).rank(); })
+      .def("coordinates",
+           [](const Space& self) {
+             py::array_t<double> out({(*self).rows(), (*self).rank()});
+             const Matrix to(out.mutable_data(), (*self).rows(), (*self).rank());
+             released([&] { (*self).coordinates(to); });
+             return out;
+           })
+      .def(
+          "project",
+          [](const Space& self, const Input<double>& cross) {
+            return self.mapped(cross, (*self).rank(), &RowSpace::project);
+          },
+          py::arg("cross").noconvert())
+      .def(
+          "lift",
+          [](const Space& self, const Input<double>& beta) {
+            return self.mapped(beta, (*self).rows(), &RowSpace::lift);
+          },
+          py::arg("beta").noconvert());
+}
+
 }  // namespace
 
 void register_rows(py::module_& module) {
   register_rows_of<double>(module, "Csr64");
   register_rows_of<float>(module, "Csr32");
+  register_row_space(module);
   module.def(
       "check_csr",
       [](const Input<std::int64_t>& starts, const Input<std::int32_t>& columns,

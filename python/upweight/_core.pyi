@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 _Floats = NDArray[np.float64]
 _Top = tuple[NDArray[np.int64], _Floats, NDArray[np.int64], _Floats, int]
 
+class IndefiniteError(ValueError): ...
 class SeparableError(ValueError): ...
 
 class SingularError(ValueError):
@@ -25,6 +26,7 @@ class Solver(Enum):
     cholesky = 0
     mixed = 1
     cg = 2
+    dual = 3
 
 @final
 class Target(Enum):
@@ -69,6 +71,31 @@ def linear_predictor32(
     X: _Rows, intercept: bool, theta: _Floats, n_threads: int
 ) -> _Floats: ...
 
+@final
+class Kernel(Enum):
+    linear = 0
+    rbf = 1
+    poly = 2
+
+def kernel(
+    Y: _Rows,
+    X: _Rows,
+    kind: Kernel,
+    gamma: float,
+    coef0: float,
+    degree: int,
+    n_threads: int,
+) -> _Floats: ...
+def combine_rows(X: _Rows, a: _Floats, n_threads: int) -> _Floats: ...
+
+class RowSpace:
+    def __init__(self, K: _Floats, n_threads: int) -> None: ...
+    @property
+    def rank(self) -> int: ...
+    def coordinates(self) -> _Floats: ...
+    def project(self, cross: _Floats) -> _Floats: ...
+    def lift(self, beta: _Floats) -> _Floats: ...
+
 class LeaveOut:
     @property
     def move(self) -> _Floats: ...
@@ -94,6 +121,7 @@ def fit64(
     y: _Floats,
     weights: _Floats | None,
     penalty: list[float],
+    row_gram: _Floats | None,
     start: list[float],
     solver: Solver,
     cg_rtol: float,
@@ -109,6 +137,7 @@ def fit32(
     y: _Floats,
     weights: _Floats | None,
     penalty: list[float],
+    row_gram: _Floats | None,
     start: list[float],
     solver: Solver,
     cg_rtol: float,
@@ -127,6 +156,7 @@ class _Engine:
         y: _Floats,
         weights: _Floats | None,
         penalty: list[float],
+        row_gram: _Floats | None,
         theta: list[float],
         solver: Solver,
         polish: bool,

@@ -164,16 +164,17 @@ class Deletion:
 
     def _penalty_forms(self) -> tuple[FloatArray, FloatArray]:
         """Return theta_k' D u_i (n, K) and u_i' D u_i (n, 1), u_i = H^-1 x_i."""
-        D, (K, q) = self.penalty, self.data.model.theta.shape
-        inverse = self.engine.inverse_blocks()[:, :q]
-        theta = self.engine.theta.reshape(K, q)
+        data, engine = self.engine.coordinates(self.data)
+        D, (K, q) = np.array(data.penalty), data.model.theta.shape
+        inverse = engine.inverse_blocks()[:, :q]
+        theta = engine.theta.reshape(K, q)
         forms = np.hstack([inverse * np.sqrt(D), inverse @ (D * theta).T])
-        p = self.data.X.shape[1]
+        p = data.X.shape[1]
         cross = np.empty((len(self.leverage), K))
         square = np.empty((len(self.leverage), 1))
         for first in range(0, len(cross), _BLOCK):
             rows = slice(first, first + _BLOCK)
-            u = dense(self.data.X[rows]) @ forms[:p]
+            u = dense(data.X[rows]) @ forms[:p]
             if self.data.model.fit_intercept:
                 u += forms[p]
             cross[rows] = u[:, q:]

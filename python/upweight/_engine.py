@@ -23,6 +23,10 @@ Top = tuple[NDArray[np.int64], FloatArray, NDArray[np.int64], FloatArray, int]
 class Engine(Protocol):
     """What `Influence` asks of an engine; arrays as `reference` means them."""
 
+    def coordinates(self, data: TrainingData) -> tuple[TrainingData, Engine]:
+        """Return the problem that is solved, and what solves it: mostly these."""
+        ...
+
     @property
     def theta(self) -> FloatArray: ...
     @property
@@ -75,6 +79,7 @@ class TrainingData:
     weights: FloatArray | None  # (n, 1)
     model: LinearModel
     penalty: list[float]  # (q,)
+    row_gram: FloatArray | None = None  # (n, n) inner products, for the dual
 
 
 def cpu_engine(
@@ -91,6 +96,7 @@ def cpu_engine(
         data.y,
         data.weights,
         data.penalty,
+        data.row_gram,
         model.theta.ravel().tolist(),
         getattr(_core.Solver, solver),
         polish,
@@ -107,6 +113,9 @@ class _CpuEngine:
 
     def __init__(self, core: Any) -> None:
         self._core = core
+
+    def coordinates(self, data: TrainingData) -> tuple[TrainingData, Engine]:
+        return data, self
 
     @property
     def theta(self) -> FloatArray:
@@ -250,6 +259,9 @@ class NumpyEngine:
             model.family, data.y, self.linear_predictor
         )
         self.nbytes = int(self.residual.nbytes + self.linear_predictor.nbytes)
+
+    def coordinates(self, data: TrainingData) -> tuple[TrainingData, Engine]:
+        return data, self
 
     def _gradients(self, test: Rows, y: FloatArray, of: str) -> FloatArray:
         test = dense(test)

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._kernel import KernelMap, make_kernel
+from ._memory import available_memory
 from ._model import FAMILIES, FloatArray, LinearModel
+from ._plan import choose_for_fit, shape_of
+from ._row_space import RowSpace
 from ._sparse import Rows, core_rows
 from ._validate import (
     check_choice,
@@ -36,6 +40,10 @@ def fit(
     l2: float = 0.0,
     fit_intercept: bool = True,
     sample_weight: Any = None,
+    kernel: Any = None,
+    gamma: Any = None,
+    coef0: float = 1.0,
+    degree: int = 3,
     max_iter: int = 100,
     n_threads: int | None = None,
 ) -> LinearModel:
@@ -62,6 +70,17 @@ def fit(
         Whether to append a column of ones.
     sample_weight : array-like of shape (n,), optional
         Row weights s_i >= 0.
+    kernel : {None, "linear", "rbf", "poly", "precomputed"} or callable, optional
+        Fit f(x) = sum_i a_i k(x, x_i) + intercept with the penalty 1/2 l2 a'Ka instead
+        (needs ``l2 > 0``). ``"rbf"`` is exp(-gamma |x - y|^2), ``"poly"`` is
+        (gamma x . y + coef0)^degree. ``"precomputed"``: X is the (n, n) matrix of kernels, and test
+        rows are their kernels with the n training rows. A callable takes two matrices
+        of rows and returns the matrix of their kernels.
+    gamma : float, "scale" or "auto", optional
+        Of ``"rbf"`` and ``"poly"``: 1 / (p Var X) for None and ``"scale"``, 1 / p for
+        ``"auto"``.
+    coef0, degree : float, int
+        Of ``"poly"``.
     max_iter : int, default 100
         Newton steps after which NotConvergedError is raised.
     n_threads : int, optional
@@ -87,8 +106,15 @@ def fit(
     (2.0, 1.0)
     """
     training = prepare(X, y, family, fit_intercept, sample_weight)
+    penalty = check_number(l2, "l2")
+    if kernel is not None:
+        training = with_kernel(training, kernel, gamma, coef0, degree)
+        if penalty == 0:
+            raise ValueError("l2: expected a number > 0 for a kernel model, got 0")
+    elif gamma is not None:
+        raise ValueError("gamma: expected kernel='rbf' or 'poly' with it, got none")
     return training.fit(
-        check_number(l2, "l2"),
+        penalty,
         training.start(),
         int(check_number(max_iter, "max_iter", least=1)),
         resolve_threads(n_threads),
@@ -107,6 +133,15 @@ class Training:
     fit_intercept: bool
     classes: NDArray[Any] | None
     names: tuple[str, ...] | None
+    kernel: KernelMap | None = None
+    row_gram: FloatArray | None = None  # (n, n), where the dual solves
+
+    def solver(self, l2: float) -> str:
+        """Return the solver that a fit of this shape costs least with."""
+        q = self.X.shape[1] + int(self.fit_intercept)
+        theta = np.zeros((self.outputs, q))
+        shape = shape_of(self.X, self.model(theta, l2))
+        return choose_for_fit(shape, l2, available_memory())
 
     def start(self) -> list[float]:
         """Return the optimum of the intercept alone: it spares Newton steps."""
@@ -128,6 +163,7 @@ class Training:
             l2,
             classes=self.classes,
             feature_names=self.names,
+            kernel=self.kernel,
             **found,
         )
 
@@ -137,9 +173,21 @@ class Training:
         start: list[float],
         max_iter: int,
         n_threads: int,
-        solver: str = "cholesky",
     ) -> LinearModel:
         """Return the minimiser, by Newton steps from the flat parameters `start`."""
+        solver = self.solver(l2)
+        if solver == "dual":
+            return self._dual(l2, start, max_iter, n_threads)
+        return self._newton(l2, start, max_iter, n_threads, solver)
+
+    def _newton(
+        self,
+        l2: float,
+        start: list[float],
+        max_iter: int,
+        n_threads: int,
+        solver: str,
+    ) -> LinearModel:
         features = self.X.shape[1]
         with explain_singular(features, self.names):
             single = self.X.dtype == np.float32
@@ -151,6 +199,7 @@ class Training:
                 self.y,
                 self.weights,
                 penalty_vector(features, l2, self.fit_intercept, 0.0),
+                self.row_gram,
                 start,
                 getattr(_core.Solver, solver),
                 1e-10,
@@ -171,6 +220,45 @@ class Training:
             n_iter=result["iterations"],
             gradient_norm=result["gradient_norm"],
         )
+
+    def _dual(
+        self, l2: float, start: list[float], max_iter: int, n_threads: int
+    ) -> LinearModel:
+        """Fit in the coordinates of the rows' span, and return to the features."""
+        space = RowSpace.make(
+            self.X, self.kernel is not None, self.fit_intercept, n_threads
+        )
+        coupled = self.family == "multinomial"
+        within = replace(
+            self,
+            X=space.Z,
+            kernel=None,
+            names=None,
+            row_gram=None if coupled else space.K,
+        )
+        q = self.X.shape[1] + int(self.fit_intercept)
+        theta = np.zeros((self.outputs, q)) if not start else np.reshape(start, (-1, q))
+        found = within._newton(
+            l2,
+            space.parameters(theta).ravel().tolist(),
+            max_iter,
+            n_threads,
+            "cholesky" if coupled else "dual",
+        )
+        return self.model(
+            space.lift(found.theta[None])[0],
+            l2,
+            n_iter=found.n_iter,
+            gradient_norm=found.gradient_norm,
+        )
+
+
+def with_kernel(
+    training: Training, kernel: Any, gamma: Any, coef0: float, degree: int
+) -> Training:
+    """Return the training data with the kernel's matrix in place of its rows."""
+    made = make_kernel(kernel, training.X, gamma, coef0, degree)
+    return replace(training, X=made.of_training(training.X), kernel=made, names=None)
 
 
 def prepare(

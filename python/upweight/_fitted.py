@@ -17,9 +17,10 @@ from ._fit import explain_singular, penalty_vector
 from ._leave_out import LeftOut
 from ._memory import available_memory, check_fits
 from ._model import LinearModel
-from ._plan import SOLVERS, make_plan
+from ._plan import SOLVERS, dual_is_defined, make_plan, shape_of
 from ._results import Plan, Polish
 from ._row_sets import RowSets
+from ._row_space import RowSpace, RowSpaceEngine
 from ._sparse import Rows, SparseRows
 from ._targets import TargetRows
 from ._validate import (
@@ -90,7 +91,12 @@ class Fitted:
         self._column_names = fitted.feature_names or column_names(adapted.X)
         self._row_index = row_index(adapted.X)
         features = adapted.transform(adapted.X)
-        rows = to_rows(features, "X", dtype=self._dtype, columns=fitted.n_features)
+        if fitted.kernel is not None:
+            self._dtype = np.dtype(np.float64)
+            given = to_rows(features, "X", columns=fitted.kernel.n_features)
+            rows: Rows = fitted.kernel.of_training(given)
+        else:
+            rows = to_rows(features, "X", dtype=self._dtype, columns=fitted.n_features)
         self._dtype = rows.dtype
         n = rows.shape[0]
         self.n_rows = n
@@ -101,10 +107,19 @@ class Fitted:
         copied = targets.nbytes
         copied += rows.nbytes if not _shares(rows, adapted.X) else 0
         self._copied = copied
+        if fitted.kernel is not None and solver not in ("auto", "dual"):
+            raise ValueError(
+                f"solver: expected 'dual' or 'auto' for a kernel model, got {solver!r}"
+            )
+        if solver == "dual" and not dual_is_defined(fitted):
+            raise ValueError("solver: 'dual' needs l2 > 0, got 0")
+        shape = shape_of(rows, fitted)
         self.plan: Plan = make_plan(
-            fitted, n, copied, self.backend, solver, threads, self._max_memory
+            fitted, shape, copied, self.backend, solver, threads, self._max_memory
         )
-        self.solver = "cholesky" if self.backend == "numpy" else self.plan.solver
+        self.solver = self.plan.solver
+        if self.backend == "numpy" and fitted.kernel is None:
+            self.solver = "cholesky"
         self._data = TrainingData(
             rows,
             targets,
@@ -115,6 +130,12 @@ class Fitted:
             ),
         )
         self._cg_rtol, self._threads = cg_rtol, threads
+        self._space: RowSpace | None = None
+        if self.solver == "dual":
+            self._space = RowSpace.make(
+                rows, fitted.kernel is not None, fitted.fit_intercept, threads,
+                self.backend,
+            )  # fmt: skip
         with explain_singular(fitted.n_features, column_names(features)):
             self._engine = self._make_engine(self._data, polish)
         self.polish = Polish(*self._engine.polish)
@@ -142,9 +163,19 @@ class Fitted:
         return self._engine.nbytes + self._copied
 
     def _make_engine(self, data: TrainingData, polish: bool = True) -> Engine:
+        if self._space is not None:
+            return RowSpaceEngine(
+                data, self._space, lambda inner: self._base_engine(inner, polish)
+            )
+        return self._base_engine(data, polish)
+
+    def _base_engine(self, data: TrainingData, polish: bool) -> Engine:
         if self.backend == "numpy":
             return NumpyEngine(data, polish)
-        return cpu_engine(data, self.solver, polish, self._cg_rtol, self._threads)
+        solver = self.solver
+        if solver == "dual" and data.row_gram is None:
+            solver = "cholesky"  # in coordinates
+        return cpu_engine(data, solver, polish, self._cg_rtol, self._threads)
 
     def _at_optimum(self) -> TrainingData:
         return replace(self._data, model=self.model)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._sparse import linear_predictor
+from ._kernel import KernelMap
+from ._sparse import Rows, linear_predictor
 from ._validate import check_columns, resolve_threads, to_rows
 
 FloatArray = NDArray[np.float64]
@@ -44,6 +45,9 @@ class LinearModel:
         Labels of a classifier, sorted; None for a regression.
     feature_names : tuple of str or None
         Column names of the training frame, when it had any.
+    kernel : KernelMap or None
+        Of a kernel model: its features are a row's kernel with each of the n training
+        rows, its coefficients the dual ones, and the penalty is l2 coef' K coef.
     n_iter : int or None
         Newton steps taken by :func:`upweight.fit`.
     gradient_norm : float or None
@@ -57,12 +61,13 @@ class LinearModel:
     intercept_l2: float = 0.0
     classes: NDArray[Any] | None = None
     feature_names: tuple[str, ...] | None = None
+    kernel: KernelMap | None = None
     n_iter: int | None = field(default=None)
     gradient_norm: float | None = field(default=None)
 
     @property
     def n_features(self) -> int:
-        """Number of columns that X must have."""
+        """Number of coefficients of an output: columns of X, or training rows."""
         return int(self.theta.shape[1]) - int(self.fit_intercept)
 
     @property
@@ -90,7 +95,10 @@ class LinearModel:
     def linear_predictor(self, X: Any) -> FloatArray:
         """Return eta, float64 of shape (m, K), for the rows of `X` (m, p)."""
         check_columns(X, self.feature_names, "X")
-        rows = to_rows(X, "X", columns=self.n_features)
+        if self.kernel is not None:
+            rows: Rows = self.kernel(X)
+        else:
+            rows = to_rows(X, "X", columns=self.n_features)
         return linear_predictor(
             rows, self.fit_intercept, self.theta, resolve_threads(None)
         )

@@ -3,20 +3,144 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ._memory import check_fits, in_words
 from ._model import LinearModel
 from ._results import Plan
+from ._sparse import Rows, SparseRows
 
-SOLVERS = ("auto", "cholesky", "mixed", "cg")
+SOLVERS = ("auto", "cholesky", "mixed", "dual", "cg")
 
 # Scratch of the widest word: slots of a Gram (64 MB) and the threads' tiles.
 _WORKSPACE = 64 * 2**20
 _PER_THREAD = 8 * 2**20
 
+# What a solver is chosen for: its set-up and so many right-hand sides.
+_RIGHT_HAND_SIDES = 1000
+_CG_ITERATIONS = 100  # what a preconditioned run takes, about
+# Rates relative to a matrix product, of work that is bound by memory.
+_SCATTERED = 32  # a product of two sparse entries
+_PANEL = 8  # an entry of X with a panel of right-hand sides
+_TRIANGLE = 1.5  # a solve
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What flops and bytes depend on."""
+
+    rows: int  # n
+    features: int  # p
+    columns: int  # q
+    outputs: int  # K
+    entries: int  # that X stores
+    sparse: bool
+    family: str
+    kernel: bool
+    itemsize: int
+
+    @property
+    def coupled(self) -> bool:
+        """Whether one Hessian holds all outputs."""
+        return self.family == "multinomial" and self.outputs > 1
+
+    @property
+    def blocks(self) -> int:
+        """Number of Hessians."""
+        return 1 if self.coupled or self.family == "gaussian" else self.outputs
+
+    @property
+    def per_row(self) -> int:
+        """Bytes of linear predictors, residuals and weights."""
+        return 8 * self.rows * self.outputs * (4 if self.coupled else 3)
+
+
+def shape_of(X: Rows, model: LinearModel) -> Shape:
+    """Return the shape of a model's problem on rows of features."""
+    sparse = isinstance(X, SparseRows)
+    n, p = X.shape
+    entries = int(X.starts[-1] - X.starts[0]) if isinstance(X, SparseRows) else n * p
+    K, q = model.theta.shape
+    kernel = model.kernel is not None
+    return Shape(
+        n, p, q, K, max(entries, 1), sparse, model.family, kernel, X.dtype.itemsize
+    )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one solver: bytes it holds, bytes it needs, flops in products' worth."""
+
+    solver: str
+    factor: int  # bytes that stay
+    peak: int  # bytes while it is made
+    setup: float  # flops of one Hessian and its factor (or one cg step)
+    total: float  # set-up and _RIGHT_HAND_SIDES right-hand sides, weighed
+
+    def __str__(self) -> str:
+        return f"{self.solver} ({in_words(self.factor)}, {self.total:.2g} flops)"
+
+
+def costs(shape: Shape) -> dict[str, Cost]:
+    """Return what each solver takes; the dual's where it is defined by the shape."""
+    found = [_cholesky(shape), _mixed(shape), _cg(shape), _dual(shape)]
+    return {cost.solver: cost for cost in found}
+
+
+def _cholesky(shape: Shape) -> Cost:
+    n, q, K = shape.rows, shape.columns, shape.outputs
+    order = K * q if shape.coupled else q
+    grams = max(1, K * (K - 1) // 2) if shape.coupled else shape.blocks
+    gram = float(n) * q**2
+    if shape.sparse:
+        gram = min(gram, _SCATTERED * shape.entries**2 / n)
+    factor = 8 * shape.blocks * order**2
+    setup = grams * gram + shape.blocks * order**3 / 3
+    solves = _TRIANGLE * 2 * shape.blocks * order**2
+    scores = (2 * _PANEL if shape.sparse else 2) * shape.entries * K
+    total = setup + _RIGHT_HAND_SIDES * (solves + scores)
+    return Cost("cholesky", factor, factor, setup, total)
+
+
+def _mixed(shape: Shape) -> Cost:
+    plain = _cholesky(shape)
+    factor = plain.factor + plain.factor // 2  # H in float64, its factor in float32
+    return Cost("mixed", factor, factor, plain.setup, plain.total)
+
+
+def _cg(shape: Shape) -> Cost:
+    P = shape.outputs * shape.columns
+    step = 4.0 * shape.entries * shape.outputs
+    weight = _PANEL if shape.sparse else 1
+    total = weight * step * _RIGHT_HAND_SIDES * _CG_ITERATIONS
+    return Cost("cg", 8 * P, 5 * 8 * P * 64, step, total)
+
+
+def _dual(shape: Shape) -> Cost:
+    n, K = shape.rows, shape.outputs
+    square = 8 * n**2
+    products = 0.0 if shape.kernel else float(n) * shape.entries
+    weight = _PANEL if shape.sparse else 1
+    if shape.coupled:  # a factor of order K n, in coordinates
+        order, grams = K * n, max(1, K * (K - 1) // 2)
+        factor = square * 3 + 8 * order**2
+        setup = float(n) ** 3 / 3 + grams * float(n) ** 3 + order**3 / 3
+        solves = _TRIANGLE * 2 * order**2
+    else:
+        factor = square * (4 if not shape.kernel else 3) + shape.blocks * square
+        setup = float(n) ** 3 / 3 + shape.blocks * float(n) ** 3 / 3
+        solves = shape.blocks * (4 + _TRIANGLE * 2) * float(n) ** 2
+    # a test row's own products, its coordinates, its scores
+    own = 2 * weight * shape.entries + _TRIANGLE * n**2 + 2 * float(n) ** 2 * K
+    total = weight * products + setup + _RIGHT_HAND_SIDES * (solves + own)
+    if shape.itemsize == 4 and not shape.kernel:
+        factor += 8 * shape.entries
+    return Cost("dual", factor, factor + square, setup + products, total)
+
 
 def make_plan(
     model: LinearModel,
-    n: int,
+    shape: Shape,
     copied: int,
     backend: str,
     solver: str,
@@ -26,41 +150,71 @@ def make_plan(
     """Return the plan, or raise MemoryError when none fits.
 
     Resident memory, in bytes: what was copied of X and y, 8 n K for each of the linear
-    predictor, the residual and the weights (twice for softmax), and the factor: 8 P^2
-    for softmax, 8 K q^2 for outputs with weights of their own, 8 q^2 for gaussian
-    (half as much again with ``solver="mixed"``, a diagonal of 8 K q with ``"cg"``).
+    predictor, the residual and the weights (twice for softmax), and the solver's own:
+    ``"cholesky"`` 8 P^2 for softmax, 8 K q^2 for outputs with weights of their own,
+    8 q^2 for gaussian; ``"mixed"`` half as much again; ``"dual"`` 8 n^2 for each of the
+    inner products (a second time for their factor), the coordinates and each output's
+    Hessian; ``"cg"`` 8 K q.
     """
-    K, q = model.theta.shape
-    per_row = 8 * n * K * (4 if model.family == "multinomial" else 3)
-    if model.family == "multinomial":
-        order, blocks, grams = K * q, 1, max(1, K * (K - 1) // 2)
-    else:
-        order = q
-        blocks = grams = 1 if model.family == "gaussian" else K
-    factor = 8 * blocks * order**2
+    K = shape.outputs
+    room = max_memory - copied - shape.per_row - 16 * shape.rows * K - _WORKSPACE
+    room -= n_threads * _PER_THREAD
+    choices = costs(shape)
     if solver == "auto":
-        fits = copied + per_row + factor + _WORKSPACE < 0.8 * max_memory
-        solver = "cholesky" if fits else "cg"
-        reason = (
-            f"the factor of H takes {in_words(factor)}"
-            if fits
-            else f"the factor of H would take {in_words(factor)}, "
-            f"and {in_words(max_memory)} may be used"
-        )
+        chosen, reason, runner_up = _choose(model, shape, choices, room)
     else:
-        reason = "asked for"
-    if solver == "mixed":
-        factor += factor // 2  # H in float64 and its factor in float32
-    if solver != "cg":
-        flops = grams * n * q**2 + blocks * order**3 / 3
-    else:
-        factor, flops = 8 * K * q, 4.0 * n * K * q
-    resident = copied + per_row + factor
-    peak = resident + 16 * n * K + _WORKSPACE + n_threads * _PER_THREAD
+        chosen, reason, runner_up = choices[solver], "asked for", None
+    resident = copied + shape.per_row + chosen.factor
+    peak = max_memory - room + chosen.peak
     check_fits(
         peak,
         max_memory,
-        f"Influence with solver={solver!r}",
-        "solver='cg' needs no factor" if solver != "cg" else "use fewer rows",
+        f"Influence with solver={chosen.solver!r}",
+        "solver='cg' needs no factor"
+        if chosen.solver != "cg" and not shape.kernel
+        else "use fewer rows",
     )
-    return Plan(backend, solver, reason, resident, peak, flops)
+    return Plan(
+        backend, chosen.solver, reason, resident, peak, chosen.setup,
+        None if runner_up is None else str(runner_up),
+    )  # fmt: skip
+
+
+def dual_is_defined(model: LinearModel) -> bool:
+    """Whether every coefficient is penalised, by the same."""
+    return model.l2 > 0
+
+
+def choose_for_fit(shape: Shape, l2: float, max_memory: int) -> str:
+    """Return the solver of a fit: Newton steps, a right-hand side each."""
+    choices = costs(shape)
+    names = ["cholesky"] + (["dual"] if l2 > 0 else [])
+    fitting = [choices[name] for name in names if choices[name].peak < 0.8 * max_memory]
+    if shape.kernel:
+        return "dual"
+    if not fitting:
+        return "cg"
+    best = min(fitting, key=lambda cost: cost.setup)
+    # some ten steps of a hundred products with X each
+    by_cg = 25.0 * (_PANEL if shape.sparse else 1) * choices["cg"].setup
+    return "cg" if by_cg < best.setup and shape.sparse else best.solver
+
+
+def _choose(
+    model: LinearModel, shape: Shape, choices: dict[str, Cost], room: int
+) -> tuple[Cost, str, Cost | None]:
+    if shape.kernel:
+        return choices["dual"], "a kernel model is solved in its dual", None
+    names = ["cholesky", "cg"] + (["dual"] if dual_is_defined(model) else [])
+    fitting = [choices[name] for name in names if choices[name].peak < 0.8 * room]
+    if not fitting:
+        return choices["cg"], "no factor fits in memory", None
+    best, *others = sorted(fitting, key=lambda cost: cost.total)
+    lost = [choices[name] for name in names if choices[name] not in fitting]
+    reason = (
+        f"{best.total:.2g} flops for {_RIGHT_HAND_SIDES} test rows, weighed; "
+        f"it holds {in_words(best.factor)}"
+    )
+    for cost in lost:
+        reason += f"; {cost.solver} would hold {in_words(cost.factor)}, too much"
+    return best, reason, others[0] if others else None

@@ -146,6 +146,8 @@ class Plan:
         Bound on what construction uses beyond the caller's own arrays.
     setup_flops : float
         Floating-point operations of one Hessian and its factor (or one cg step).
+    runner_up : str or None
+        The next best solver, what it would hold and cost; None when one was asked for.
     """
 
     backend: str
@@ -154,3 +156,4 @@ class Plan:
     resident_bytes: int
     peak_bytes: int
     setup_flops: float
+    runner_up: str | None = None

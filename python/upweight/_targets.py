@@ -58,6 +58,8 @@ class TargetRows:
         if X is None:
             raise TypeError(f"{name}: expected rows, got None")
         check_columns(X, self._column_names, name)
+        if self._model.kernel is not None:
+            return self._model.kernel(self._transform(X), name)
         return to_rows(
             self._transform(X),
             name,

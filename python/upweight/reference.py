@@ -121,6 +121,24 @@ class Problem:
         return np.ones(len(self.X)) if s is None else s
 
 
+class RowSpace:
+    """Coordinates Z (n, r) with Z Z' = K, from the eigenvectors U of K."""
+
+    def __init__(self, K: Array) -> None:
+        values, vectors = np.linalg.eigh(K)
+        kept = values > len(K) * np.finfo(float).eps * values.max()
+        self._to = vectors[:, kept] / np.sqrt(values[kept])
+        self.Z: Array = vectors[:, kept] * np.sqrt(values[kept])
+
+    def project(self, cross: Array) -> Array:
+        """Coordinates of rows with kernels `cross` (m, n): Z'Z z = Z' k."""
+        return np.asarray(cross @ self._to)
+
+    def lift(self, beta: Array) -> Array:
+        """Coefficients a (m, n) of the rows with Z' a = beta."""
+        return np.asarray(beta @ self._to.T)
+
+
 def objective(problem: Problem, theta: Array) -> float:
     """Return J(theta)."""
     losses = loss(problem.family, problem.y, problem.design() @ theta.T)

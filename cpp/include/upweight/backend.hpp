@@ -36,6 +36,18 @@ struct Factor {
   }
 };
 
+/// An inner product of feature vectors in some Hilbert space (intercepts play no part).
+struct Kernel {
+  enum class Kind {
+    linear,  // x . y
+    rbf,     // exp(-gamma |x - y|^2)
+    poly,    // (gamma x . y + coef0)^degree
+  };
+  Kind kind = Kind::linear;
+  double gamma = 1, coef0 = 0;
+  int degree = 1;
+};
+
 /// What bounds a training row's part in a scan: |g'H^-1 g|^(1/2), by whose fall rows
 /// are read, and |D^-1 g|, which bounds rounding, for D^2 near diag H.
 struct ScanBounds {
@@ -190,6 +202,26 @@ public:
                      const ScanBounds& rows, const TestBounds& tests,
                      index k) const = 0;
 
+  // --- inner products of rows --------------------------------------------------------
+  /// out[t, i] = k(y_t, x_i) for the rows of Y (m) and X (n); `same`: Y is X, of which
+  /// half is computed.                                   2 m n p flops, half when same
+  virtual void kernel(const Kernel& kernel, const Design<T>& Y, const Design<T>& X,
+                      bool same, Matrix out) const = 0;
+  /// out = A B (m x n), or A B' when `transposed`.                  2 m n k
+  virtual void product(ConstMatrix A, ConstMatrix B, bool transposed,
+                       Matrix out) const = 0;
+  /// out = A'.
+  virtual void transpose(ConstMatrix A, Matrix out) const = 0;
+  /// out[a, b] = l2 [a == b] + s_a K[i_a, i_b] s_b (upper triangle) for the numbers i
+  /// of some rows, s (1 x rows).                                    rows^2
+  virtual void dual_gram(ConstMatrix K, const std::int64_t* rows, ConstMatrix s,
+                         double l2, Matrix out) const = 0;
+  /// The end of a solve through the dual: with v the first columns of a row of V and b
+  /// its last one when `intercept`, b becomes (b - pull . v) / curvature, then v
+  /// becomes (v - c) / l2 - b pull, c being the row of C (empty for zero). 4 m r
+  virtual void dual_update(ConstMatrix C, ConstMatrix pull, double l2, double curvature,
+                           bool intercept, Matrix V) const = 0;
+
   // --- leaving rows out -------------------------------------------------------------
   /// Rows of out are R^-T x_i for i in rows (one block R of order q), in float64 and in
   /// float32.                                                       m q^2 flops
@@ -291,6 +323,11 @@ public:
   /// Returns the first row whose pivot is under `tolerance` times its diagonal, or -1.
   /// P^3 / 3
   virtual index potrf(Matrix H, index count, double tolerance) const = 0;
+  /// K = R'R of a semidefinite K (n x n) after its rows and columns were put in
+  /// `order`, largest pivots first, until none is over `tolerance`: R (rank x n) in the
+  /// upper part of K's first rows. Returns the rank.                      n^3 / 3
+  virtual index potrf_pivoted(Matrix K, double tolerance,
+                              std::vector<std::int64_t>& order) const = 0;
   /// Rows b of B (m x P) become H^-1 b; with `half`, R^-T b.         2 m P^2
   virtual void solve(const Factor& factor, Matrix B, bool half) const = 0;
 

@@ -30,6 +30,11 @@ class NotConvergedError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// A kernel whose matrix is not positive semidefinite.
+class IndefiniteError : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 /// The caller asked to stop (Ctrl-C).
 class Interrupted : public std::runtime_error {
 public:

@@ -3,6 +3,7 @@
 
 #include "upweight/backend.hpp"
 #include "upweight/cg.hpp"
+#include "upweight/dual.hpp"
 
 #include <vector>
 
@@ -12,6 +13,7 @@ enum class Solver {
   cholesky,  // factor H in float64
   mixed,     // factor H in float32, refine in float64 by conjugate gradients on H
   cg,        // never form H: conjugate gradients through X
+  dual,      // factor l2 I + W^1/2 X X' W^1/2 instead; outputs not coupled, float64
 };
 
 /// H at one point, in the form that its solver needs.
@@ -38,7 +40,7 @@ public:
   [[nodiscard]] bool direct() const { return solver_ == Solver::cholesky; }
   [[nodiscard]] Factor factor() const { return {matrix_, blocks_}; }
   [[nodiscard]] index bytes() const {
-    return matrix_.bytes() + single_.bytes() + diagonal_.bytes();
+    return dual_.bytes() + matrix_.bytes() + single_.bytes() + diagonal_.bytes();
   }
 
 private:
@@ -52,6 +54,7 @@ private:
   Array diagonal_;  // mixed: D (blocks x order); cg: the diagonal of the tied H (1 x P)
   std::vector<double> tie_;
   index blocks_ = 1;
+  DualHessian dual_;
 };
 
 /// Smallest admissible pivot of a Hessian of order P, relative to its diagonal.

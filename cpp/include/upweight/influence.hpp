@@ -82,6 +82,13 @@ public:
   [[nodiscard]] bool hard_labels() const { return options_.hard_labels; }
   [[nodiscard]] const Backend<T>& backend() const { return backend_; }
   [[nodiscard]] const GlmState<T>& state() const { return state_; }
+  /// Whether H has a Cholesky factor: one that there is, or the dual's.
+  [[nodiscard]] bool has_factor() const {
+    return options_.solver == Solver::cholesky || options_.solver == Solver::dual;
+  }
+  /// That factor. The dual solves without it: it is made where it is first asked for,
+  /// q^3 / 3 + n q^2 flops.
+  [[nodiscard]] Factor factor() const;
   [[nodiscard]] RowWeights row_weights() const {
     return state_.weights(problem_.family);
   }
@@ -108,6 +115,8 @@ private:
   InfluenceOptions options_;
   Polish polish_;
   GlmState<T> state_;
+  mutable std::once_flag factor_once_;
+  mutable Hessian<T> factored_;  // of a dual
   mutable std::once_flag bounds_once_;
   mutable ScanBounds bounds_;  // of the training rows, made by the first `top`
 };

@@ -72,6 +72,7 @@ struct Problem {
   ConstMatrix y;                // n x K; multinomial: n x 1 class numbers
   ConstMatrix weights;          // n x 1 row weights s, or empty for all ones
   std::vector<double> penalty;  // q, the same for every output
+  ConstMatrix row_gram{};       // x_i . x_j (n x n) where the dual solves; else empty
 
   [[nodiscard]] index parameters() const { return outputs * design.columns(); }
 };

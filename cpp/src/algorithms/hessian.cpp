@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <limits>
 #include <sstream>
+#include <type_traits>
 
 namespace upweight {
 
@@ -59,6 +60,13 @@ std::vector<double> Hessian<T>::assemble(const Backend<T>& backend,
   const index P = problem.parameters(), q = problem.design.columns();
   std::vector<double> g(static_cast<std::size_t>(P));
   const Array sums = backend.zeros(problem.outputs, q);
+  if (solver_ == Solver::dual) {
+    backend.gradient(problem.design, r, sums);
+    backend.download(sums, g.data());
+    if constexpr (std::is_same_v<T, double>)
+      dual_.assemble(backend, problem, W);
+    return g;
+  }
   if (solver_ == Solver::cg) {
     backend.gradient(problem.design, r, sums);
     backend.download(sums, g.data());
@@ -115,6 +123,10 @@ void Hessian<T>::solve(const Backend<T>& backend, const Problem<T>& problem,
   switch (solver_) {
   case Solver::cholesky:
     backend.solve(factor(), B, false);
+    return;
+  case Solver::dual:
+    if constexpr (std::is_same_v<T, double>)
+      dual_.solve(backend, problem, B);
     return;
   case Solver::cg:
     solve_by_cg(

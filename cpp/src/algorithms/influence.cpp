@@ -47,6 +47,17 @@ Influence<T>::Influence(const Backend<T>& backend, Problem<T> problem,
 }
 
 template <class T>
+Factor Influence<T>::factor() const {
+  if (options_.solver != Solver::dual)
+    return state_.hessian.factor();
+  std::call_once(factor_once_, [&] {
+    factored_ = Hessian<T>(Solver::cholesky, {});
+    (void)factored_.assemble(backend_, problem_, row_weights(), state_.residual);
+  });
+  return factored_.factor();
+}
+
+template <class T>
 void Influence<T>::solve(Matrix B) const {
   state_.hessian.solve(backend_, problem_, row_weights(), B);
 }
@@ -225,9 +236,8 @@ const ScanBounds& Influence<T>::training_bounds() const {
 
 template <class T>
 void Influence<T>::self_influence(Matrix out) const {
-  if (state_.hessian.direct()) {
-    backend_.quadratic_form(problem_.design, state_.hessian.factor(), state_.residual,
-                            out);
+  if (has_factor()) {
+    backend_.quadratic_form(problem_.design, factor(), state_.residual, out);
     return;
   }
   // g_i . H^-1 g_i, a block of rows at a time
@@ -250,14 +260,14 @@ void Influence<T>::self_influence(Matrix out) const {
 
 template <class T>
 Array Influence<T>::leverage_blocks() const {
-  if (!state_.hessian.direct())
+  if (!has_factor())
     throw std::invalid_argument(
         "solver: leverages, and method='one_step', which is made of them, need "
         "solver='cholesky' with a float64 factor");
   const index n = problem_.design.rows(), K = problem_.outputs;
   const bool coupled = coupling_of(problem_.family) == Coupling::full && K > 1;
   Array C = backend_.zeros(n, coupled ? K * K : K);
-  backend_.leverage_blocks(problem_.design, state_.hessian.factor(), K, C);
+  backend_.leverage_blocks(problem_.design, factor(), K, C);
   return C;
 }
 

@@ -26,7 +26,7 @@ public:
              const LeaveOutOptions& options)
       : influence_(influence), backend_(influence.backend()),
         problem_(influence.problem()), options_(options) {
-    if (!influence.state().hessian.direct())
+    if (!influence.has_factor())
       throw std::invalid_argument(
           "solver: leaving rows out needs solver='cholesky' with a float64 factor");
     result_.sets = std::move(sets);

@@ -109,7 +109,7 @@ void leave_out_scores(const Influence<T>& influence, const LeaveOut& left,
     }
 
     const Array C = backend.zeros(m, softmax ? K * K : K);
-    backend.leverage_blocks(rows, influence.state().hessian.factor(), K, C);
+    backend.leverage_blocks(rows, influence.factor(), K, C);
     std::vector<double> c(at(m * C.cols())), predictor(at(m * K)),
         label(at(m * y.cols));
     backend.download(C, c.data());

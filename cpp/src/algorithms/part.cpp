@@ -145,7 +145,7 @@ Part<T> bare_part(const Influence<T>& influence, index k) {
   part.family = problem.family;
   part.outputs = coupled ? problem.outputs : 1;
   part.whitened = !coupled;
-  part.R = influence.state().hessian.factor().block(k);
+  part.R = influence.factor().block(k);
   part.W = influence.row_weights();
   part.r = influence.residual();
   part.eta = influence.linear_predictor();

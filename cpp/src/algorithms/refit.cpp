@@ -18,7 +18,7 @@ namespace {
 /// |delta|_H at the fit, from its factor.
 template <class T>
 double fit_distance(const Influence<T>& influence, const std::vector<double>& delta) {
-  const Factor factor = influence.state().hessian.factor();
+  const Factor factor = influence.factor();
   const index order = factor.order();
   const std::vector<double> r = on_host(factor.blocks, influence.backend());
   double sum = 0;
@@ -38,7 +38,7 @@ double fit_distance(const Influence<T>& influence, const std::vector<double>& de
 template <class T>
 double norm_ratio(const Influence<T>& influence, const Factor& A) {
   const Backend<T>& backend = influence.backend();
-  const Factor H = influence.state().hessian.factor();
+  const Factor H = influence.factor();
   const index order = H.order();
   double worst = 0;
   for (index k = 0; k < H.count; ++k) {
@@ -126,6 +126,8 @@ Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count
   const Array weights = backend.zeros(n, 1);
   const Problem<T> problem = without_rows(influence, rows, count, weights);
   NewtonOptions options;
+  if (!problem.row_gram.empty())
+    options.solver = Solver::dual;
   options.tolerance = 1e-10;
   options.apply_last = false;
   options.hard_labels = influence.hard_labels();
@@ -152,7 +154,12 @@ Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count
       result.move.push_back(after[at(rows[m] * K + k)] - before[at(rows[m] * K + k)]);
 
   std::vector<double> gradient = state.gradient;
-  const Factor A = state.hessian.factor();
+  Hessian<T> factored(Solver::cholesky, {});
+  if (options.solver == Solver::dual)
+    (void)factored.assemble(backend, problem, state.weights(problem.family),
+                            state.residual);
+  const Factor A =
+      options.solver == Solver::dual ? factored.factor() : state.hessian.factor();
   const double nu =
       std::sqrt(solve_gradient(backend, A, gradient)) +
       predictor_error(backend, state.diagonal, state.eta, problem.design.columns());

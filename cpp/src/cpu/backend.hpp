@@ -49,6 +49,16 @@ public:
   TopK top_k(const Design<T>& X, ConstMatrix a, ConstMatrix V, const ScanBounds& rows,
              const TestBounds& tests, index k) const override;
 
+  void kernel(const Kernel& kernel, const Design<T>& Y, const Design<T>& X, bool same,
+              Matrix out) const override;
+  void product(ConstMatrix A, ConstMatrix B, bool transposed,
+               Matrix out) const override;
+  void transpose(ConstMatrix A, Matrix out) const override;
+  void dual_gram(ConstMatrix K, const std::int64_t* rows, ConstMatrix s, double l2,
+                 Matrix out) const override;
+  void dual_update(ConstMatrix C, ConstMatrix pull, double l2, double curvature,
+                   bool intercept, Matrix V) const override;
+
   void whiten(const Design<T>& X, ConstMatrix R, const std::int64_t* rows,
               Matrix out) const override;
   void whiten(const Design<T>& X, ConstMatrix R, const std::int64_t* rows,
@@ -100,6 +110,8 @@ public:
   double max_abs(ConstMatrix x) const override;
 
   index potrf(Matrix H, index count, double tolerance) const override;
+  index potrf_pivoted(Matrix K, double tolerance,
+                      std::vector<std::int64_t>& order) const override;
   void solve(const Factor& factor, Matrix B, bool half) const override;
 
   double largest_eigenvalue(Matrix S) const override;

@@ -39,6 +39,8 @@ UPW_DECLARE(double, d)
 UPW_DECLARE(float, s)
 void UPW_BLAS(dsyev_)(const char*, const char*, const blas_int*, double*,
                       const blas_int*, double*, double*, const blas_int*, blas_int*);
+void UPW_BLAS(dpstrf_)(const char*, const blas_int*, double*, const blas_int*,
+                       blas_int*, blas_int*, const double*, double*, blas_int*);
 #if defined(UPWEIGHT_SCIPY_OPENBLAS)
 void scipy_openblas_set_num_threads(int);
 char* scipy_openblas_get_config(void);
@@ -198,6 +200,20 @@ void symm(MatrixView<const T> H, MatrixView<const T> B, MatrixView<T> C) {
   template void symm<T>(MatrixView<const T>, MatrixView<const T>, MatrixView<T>);
 UPW_INSTANTIATE(double)
 UPW_INSTANTIATE(float)
+
+index potrf_pivoted(Matrix K, double tolerance, std::vector<std::int64_t>& order) {
+  const char lower = 'L';
+  const blas_int n = narrow(K.rows), ld = narrow(K.stride);
+  std::vector<blas_int> pivots(static_cast<std::size_t>(n));
+  std::vector<double> work(2 * static_cast<std::size_t>(n));
+  blas_int rank = 0, info = 0;
+  UPW_BLAS(dpstrf_)(&lower, &n, K.data, &ld, pivots.data(), &rank, &tolerance,
+                    work.data(), &info);
+  order.clear();
+  for (const blas_int pivot : pivots)
+    order.push_back(pivot - 1);
+  return rank;
+}
 
 double largest_eigenvalue(Matrix S) {
   const blas_int n = narrow(S.rows), stride = narrow(S.stride), work_size = 34 * n;

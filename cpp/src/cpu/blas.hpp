@@ -6,6 +6,9 @@
 
 #include "upweight/view.hpp"
 
+#include <cstdint>
+#include <vector>
+
 namespace upweight::cpu::blas {
 
 /// Tells the library to use the calling thread only. Called once, at load.
@@ -35,6 +38,10 @@ void multiply_rows(MatrixView<const T> U, MatrixView<T> B);
 /// Upper triangle of H becomes R with H = R'R; returns the failing row, or -1. n^3 / 3
 template <class T>
 index potrf(MatrixView<T> H);
+
+/// The same with pivoting, K[order][:, order] = R'R, until no pivot is over
+/// `tolerance`: R has `rank` rows. What is under them is left over.     n^3 / 3
+index potrf_pivoted(Matrix K, double tolerance, std::vector<std::int64_t>& order);
 
 /// Upper triangle of C -= A' A for A (k x n).                        k n^2
 template <class T>

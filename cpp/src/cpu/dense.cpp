@@ -84,6 +84,12 @@ index CpuBackend<T>::potrf(Matrix H, index count, double tolerance) const {
 }
 
 template <class T>
+index CpuBackend<T>::potrf_pivoted(Matrix K, double tolerance,
+                                   std::vector<std::int64_t>& order) const {
+  return blas::potrf_pivoted(K, tolerance, order);
+}
+
+template <class T>
 void CpuBackend<T>::solve(const Factor& factor, Matrix B, bool half) const {
   const index order = factor.order(), segments = B.cols / order;
   const index grain = rows_per_task(B.rows);

@@ -174,6 +174,13 @@ void weighted_sum(index rows, index p, bool intercept, const T* X, index stride,
 
 #include "simd/sparse.hpp"
 
+void rbf(index count, double gamma, double norm2, const double* norms2, double* dots) {
+  for (index i = 0; i < count; ++i) {
+    const double square = norm2 + norms2[i] - 2 * dots[i];
+    dots[i] = formula::fast_exp(-gamma * (square > 0 ? square : 0.0));
+  }
+}
+
 template <class T>
 void scale_row(index count, double scale, const T* x, float* out) {
   for (index j = 0; j < count; ++j)
@@ -510,6 +517,7 @@ const Kernels table = {UPW_ISA_NAME,
                        &sparse_dots<float>,
                        &sparse_scatter<double>,
                        &sparse_scatter<float>,
+                       &rbf,
                        &glm_terms,
                        &outside,
                        &max_abs<double>,

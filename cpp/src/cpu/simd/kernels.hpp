@@ -87,6 +87,10 @@ struct Kernels {
                                const std::int64_t* ends, std::int32_t limit,
                                const double* U, double* panel);
 
+  /// dots_i becomes exp(-gamma |x - y_i|^2) from x . y_i, |x|^2 and all |y_i|^2.
+  void (*rbf)(index count, double gamma, double norm2, const double* norms2,
+              double* dots);
+
   /// Terms of `count` entries of a separable family: eta += step * direction first.
   /// y, s, eta, direction, outputs are contiguous; s may be null (ones), direction too.
   GlmSums (*glm_terms)(Family family, index count, const double* y, const double* s,

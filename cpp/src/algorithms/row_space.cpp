@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "upweight/row_space.hpp"
+
+#include "host.hpp"
+#include "upweight/error.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <sstream>
+
+namespace upweight {
+
+namespace {
+
+constexpr double unit = std::numeric_limits<double>::epsilon();
+
+ConstMatrix diagonal_of(ConstMatrix K) {
+  return {K.data, K.rows, 1, K.stride + 1};
+}
+
+}  // namespace
+
+RowSpace::RowSpace(const Backend<double>& backend, Array K)
+    : backend_(backend), factor_(std::move(K)), rank_(factor_.rows()) {
+  const index n = rank_;
+  const std::vector<double> diagonal = on_host(diagonal_of(factor_), backend);
+  // a pivot under this is rounding of those before it
+  const double tolerance = 16 * static_cast<double>(n) * unit;
+  if (backend.potrf(factor_, 1, tolerance) < 0)
+    return;
+  // potrf has left the lower triangle as it was
+  std::vector<double> whole = on_host(factor_, backend);
+  for (index i = 0; i < n; ++i) {
+    whole[at(i * n + i)] = diagonal[at(i)];
+    for (index j = 0; j < i; ++j)
+      whole[at(j * n + i)] = whole[at(i * n + j)];
+  }
+  backend.upload(whole.data(), factor_);
+  pivoted();
+}
+
+void RowSpace::pivoted() {
+  const index n = factor_.rows();
+  const Array before = backend_.zeros(n, n);
+  backend_.copy(factor_, before);
+  const std::vector<double> diagonal = on_host(diagonal_of(factor_), backend_);
+  const double largest = *std::max_element(diagonal.begin(), diagonal.end());
+  const double tolerance = 4 * static_cast<double>(n) * unit * largest;
+  rank_ = backend_.potrf_pivoted(factor_, tolerance, order_);
+  std::vector<double> R = on_host(factor_, backend_);
+  for (index i = 0; i < n; ++i)
+    std::fill_n(R.begin() + i * n, i < rank_ ? i : n, 0.0);
+  backend_.upload(R.data(), factor_);
+
+  // what the coordinates leave of K is rounding, or K is not semidefinite
+  const Array Z = backend_.zeros(n, std::max<index>(rank_, 1));
+  double worst = largest > 0 ? 0.0 : std::numeric_limits<double>::infinity();
+  if (rank_ > 0) {
+    coordinates(Z);
+    const Array again = backend_.zeros(n, n);
+    backend_.product(Z, Z, true, again);
+    const std::vector<double> k = on_host(before, backend_),
+                              zz = on_host(again, backend_);
+    for (std::size_t e = 0; e < k.size(); ++e)
+      worst = std::max(worst, std::fabs(k[e] - zz[e]));
+  }
+  if (worst > 100 * tolerance) {
+    std::ostringstream message;
+    message
+        << "kernel: expected a positive semidefinite matrix, got one that differs by "
+        << worst << " from the nearest found of rank " << rank_
+        << " (its largest diagonal entry is " << largest << ")";
+    throw IndefiniteError(message.str());
+  }
+}
+
+void RowSpace::coordinates(Matrix Z) const {
+  const index n = rows();
+  const ConstMatrix R = factor_.view().block(0, rank_);
+  if (order_.empty()) {
+    backend_.transpose(R, Z);
+    return;
+  }
+  const Array sorted = backend_.zeros(n, rank_);
+  backend_.transpose(R, sorted);
+  backend_.copy_rows(sorted, nullptr, Z, order_.data(), n);
+}
+
+void RowSpace::project(ConstMatrix cross, Matrix z) const {
+  if (order_.empty()) {
+    backend_.copy(cross, z);
+  } else {
+    std::vector<double> all = on_host(cross, backend_), some;
+    for (index t = 0; t < cross.rows; ++t)
+      for (index j = 0; j < rank_; ++j)
+        some.push_back(all[at(t * cross.cols + order_[at(j)])]);
+    backend_.upload(some.data(), z);
+  }
+  backend_.solve(triangle(), z, true);
+}
+
+void RowSpace::lift(ConstMatrix beta, Matrix a) const {
+  const Array solved = backend_.zeros(beta.rows, rank_);
+  backend_.copy(beta, solved);
+  backend_.unwhiten(triangle().blocks, solved);
+  if (order_.empty()) {
+    backend_.copy(solved, a);
+    return;
+  }
+  const std::vector<double> some = on_host(solved, backend_);
+  std::vector<double> all(at(a.rows * a.cols), 0.0);
+  for (index t = 0; t < a.rows; ++t)
+    for (index j = 0; j < rank_; ++j)
+      all[at(t * a.cols + order_[at(j)])] = some[at(t * rank_ + j)];
+  backend_.upload(all.data(), a);
+}
+
+}  // namespace upweight
