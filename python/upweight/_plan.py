@@ -207,14 +207,13 @@ def _choose(
         return choices["dual"], "a kernel model is solved in its dual", None
     names = ["cholesky", "cg"] + (["dual"] if dual_is_defined(model) else [])
     fitting = [choices[name] for name in names if choices[name].peak < 0.8 * room]
-    if not fitting:
-        return choices["cg"], "no factor fits in memory", None
-    best, *others = sorted(fitting, key=lambda cost: cost.total)
-    lost = [choices[name] for name in names if choices[name] not in fitting]
+    best, *others = sorted(fitting or [choices["cg"]], key=lambda cost: cost.total)
     reason = (
         f"{best.total:.2g} flops for {_RIGHT_HAND_SIDES} test rows, weighed; "
         f"it holds {in_words(best.factor)}"
     )
-    for cost in lost:
-        reason += f"; {cost.solver} would hold {in_words(cost.factor)}, too much"
+    for name in names:
+        if name != "cg" and choices[name] not in fitting:
+            held = in_words(choices[name].factor)
+            reason += f"; {name} would hold {held}, too much for memory"
     return best, reason, others[0] if others else None

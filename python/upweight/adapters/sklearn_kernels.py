@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""scikit-learn's kernel models, mapped exactly onto the kernel LinearModel.
+
+Their decision function is sum_i a_i k(x, x_i) + intercept, their penalty 1/2 l2 a'Ka.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._kernel import KernelMap, check_gamma
+from .._model import FloatArray, LinearModel
+from .._validate import to_rows
+from ..errors import UnsupportedModelError
+from . import Adapted, register_adapter
+
+_NAMES = {"linear": "linear", "rbf": "rbf", "poly": "poly", "polynomial": "poly"}
+
+
+def _name(estimator: Any) -> str:
+    return type(estimator).__name__
+
+
+def _check_fitted(estimator: Any, attribute: str) -> None:
+    if not hasattr(estimator, attribute):
+        raise ValueError(f"model: expected a fitted {_name(estimator)}, call fit first")
+
+
+def _own_kernel(
+    kind: str, rows: Any, gamma: float, coef0: float, degree: Any
+) -> KernelMap | None:
+    """Return the library's own kernel, where it has the same."""
+    kind = _NAMES.get(kind, "")
+    if not kind or (kind == "poly" and int(degree) != degree):
+        return None
+    X = to_rows(rows, "X")
+    return KernelMap(kind, X, X.shape[1], float(gamma), float(coef0), int(degree))
+
+
+@register_adapter("sklearn.KernelRidge")
+def adapt_kernel_ridge(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
+    """Least squares in a kernel's space, without an intercept: l2 = alpha."""
+    _check_fitted(estimator, "dual_coef_")
+    alpha = np.unique(np.asarray(estimator.alpha, dtype=np.float64))
+    if len(alpha) != 1:
+        raise UnsupportedModelError(
+            f"model: expected one alpha for all targets, got KernelRidge with {alpha}"
+        )
+    rows, p = estimator.X_fit_, estimator.X_fit_.shape[1]
+    kind, gamma = estimator.kernel, estimator.gamma
+    kernel = None
+    if isinstance(kind, str):
+        width = 1.0 / p if gamma is None else float(gamma)
+        kernel = _own_kernel(kind, rows, width, estimator.coef0, estimator.degree)
+    if kind == "precomputed":
+        kernel = KernelMap("precomputed", None, p)
+    if kernel is None:
+        kernel = KernelMap(_pairwise(estimator), to_rows(rows, "X"), p)
+    theta = np.asarray(estimator.dual_coef_, dtype=np.float64)
+    theta = np.atleast_2d(theta.T).copy()
+    model = LinearModel("gaussian", theta, False, float(alpha[0]), kernel=kernel)
+    weight = None
+    if sample_weight is not None:
+        weight = np.broadcast_to(np.asarray(sample_weight, float), (len(theta.T),))
+    return Adapted(model, rows if X is None else X, y, weight)
+
+
+def _pairwise(estimator: Any) -> Any:
+    from sklearn.metrics.pairwise import pairwise_kernels
+
+    options = estimator.kernel_params or {}
+    if not callable(estimator.kernel):
+        options = {
+            "gamma": estimator.gamma,
+            "degree": estimator.degree,
+            "coef0": estimator.coef0,
+        }
+
+    def kernel(A: Any, B: Any) -> Any:
+        return pairwise_kernels(
+            A, B, metric=estimator.kernel, filter_params=True, **options
+        )
+
+    return kernel
+
+
+@register_adapter("sklearn.GaussianProcessRegressor")
+def adapt_gaussian_process(
+    estimator: Any, X: Any, y: Any, sample_weight: Any
+) -> Adapted:
+    """The mean of a Gaussian process: ridge in its kernel, l2 = the noise's variance.
+
+    The kernel is taken as it is fixed or was fitted: what its hyperparameters owe to
+    each row is not part of an influence.
+    """
+    _check_fitted(estimator, "alpha_")
+    if estimator.normalize_y:
+        raise UnsupportedModelError(
+            "model: expected normalize_y=False, got GaussianProcessRegressor with "
+            "normalize_y=True, whose targets' mean and scale depend on every row"
+        )
+    if sample_weight is not None:
+        raise ValueError(
+            "sample_weight: GaussianProcessRegressor takes none; alpha is its noise"
+        )
+    rows, kernel_ = estimator.X_train_, estimator.kernel_
+    # a white part of the kernel is noise on the diagonal only
+    apart = np.array([kernel_(row[None], row[None])[0, 0] for row in np.asarray(rows)])
+    noise = kernel_.diag(rows) - apart + estimator.alpha
+    noise = np.broadcast_to(np.asarray(noise, dtype=np.float64), (len(rows),))
+    l2 = float(noise.mean())
+    weight: FloatArray | None = None
+    if np.ptp(noise) > 1e-12 * l2:
+        weight = l2 / noise
+    kernel = KernelMap(lambda A, B: kernel_(A, B), to_rows(rows, "X"), rows.shape[1])
+    theta = np.asarray(estimator.alpha_, dtype=np.float64)
+    theta = np.atleast_2d(theta.T).copy()
+    model = LinearModel("gaussian", theta, False, l2, kernel=kernel)
+    targets = estimator.y_train_ if y is None else y
+    return Adapted(model, rows if X is None else X, targets, weight)
+
+
+def svc_kernel(estimator: Any, X: Any) -> KernelMap:
+    """Return the kernel of a support vector machine on its training rows."""
+    kind, p = estimator.kernel, X.shape[1]
+    if callable(kind):
+        return KernelMap(kind, to_rows(X, "X"), p)
+    if kind == "precomputed":
+        return KernelMap("precomputed", None, p)
+    rows = to_rows(X, "X")
+    gamma = getattr(estimator, "_gamma", None)
+    width = check_gamma(estimator.gamma, rows) if not gamma else float(gamma)
+    kernel = _own_kernel(kind, X, width, estimator.coef0, estimator.degree)
+    if kernel is None:
+        raise UnsupportedModelError(
+            "model: expected kernel='linear', 'rbf', 'poly', 'precomputed' or a "
+            f"function, got {_name(estimator)} with kernel={kind!r}"
+        )
+    return kernel
