@@ -163,12 +163,12 @@ def check_gamma(gamma: Any, X: Rows) -> float:
             variance = (values**2).sum() / size - (values.sum() / size) ** 2
         else:
             variance = np.var(X, dtype=np.float64)
-        return 1.0 / (p * float(variance)) if variance > 0 else 1.0
+        return float(1.0 / (p * variance)) if variance > 0 else 1.0
     if isinstance(gamma, str) and gamma == "auto":
         return 1.0 / p
     if isinstance(gamma, str):
         raise ValueError(f"gamma: expected a number, 'scale' or 'auto', got {gamma!r}")
-    value: float = check_number(gamma, "gamma")
+    value = check_number(gamma, "gamma")
     if value == 0:
         raise ValueError("gamma: expected a number > 0, got 0")
     return value

@@ -55,7 +55,10 @@ class Adapted:
 Adapter = Callable[[Any, Any, Any, Any], Adapted]
 
 _REGISTRY: dict[str, Adapter] = {}
-_BUILT_IN = {"sklearn": ".sklearn", "statsmodels": ".statsmodels"}
+_BUILT_IN = {
+    "sklearn": (".sklearn", ".sklearn_kernels"),
+    "statsmodels": (".statsmodels",),
+}
 
 
 def register_adapter(name: str) -> Callable[[Adapter], Adapter]:
@@ -102,8 +105,8 @@ def adapt(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
         return Adapted(estimator, X, y, sample_weight)
     for cls in type(estimator).__mro__:
         package = cls.__module__.partition(".")[0]
-        if package in _BUILT_IN:
-            importlib.import_module(_BUILT_IN[package], __name__)
+        for module in _BUILT_IN.get(package, ()):
+            importlib.import_module(module, __name__)
         adapter = _REGISTRY.get(f"{package}.{cls.__name__}")
         if adapter is not None:
             return adapter(estimator, X, y, sample_weight)

@@ -19,7 +19,6 @@ import numpy as np
 from .._model import FloatArray, LinearModel
 from ..errors import UnsupportedModelError
 from . import Adapted, adapt, register_adapter
-from . import sklearn_kernels as _  # registers its adapters
 
 _SUPPORTED = (
     "LinearRegression, Ridge, RidgeCV, RidgeClassifier, RidgeClassifierCV, "

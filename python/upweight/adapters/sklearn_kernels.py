@@ -90,7 +90,7 @@ def _pairwise(estimator: Any) -> Any:
 def adapt_gaussian_process(
     estimator: Any, X: Any, y: Any, sample_weight: Any
 ) -> Adapted:
-    """The mean of a Gaussian process: ridge in its kernel, l2 = the noise's variance.
+    """Adapt the mean of a Gaussian process: kernel ridge, l2 = the noise's variance.
 
     The kernel is taken as it is fixed or was fitted: what its hyperparameters owe to
     each row is not part of an influence.
