@@ -99,8 +99,10 @@ class Influence(Removals):
 
     def __repr__(self) -> str:
         n, p = self._data.X.shape
+        kernel = self.model.kernel
+        features = f"p={p}" if kernel is None else f"kernel={kernel.name!r}"
         return (
-            f"Influence({self.model.family}, n={n}, p={p}, "
+            f"Influence({self.model.family}, n={n}, {features}, "
             f"outputs={self.model.n_outputs}, dtype={self._dtype}, "
             f"backend={self.backend!r}, solver={self.solver!r})\n{meaning('loss')}"
         )
