@@ -4,7 +4,18 @@
 from __future__ import annotations
 
 from ..runner import Case
-from . import accuracy, fit, hessian, leave_one_out, leverage, path, scores, top
+from . import (
+    accuracy,
+    fit,
+    hessian,
+    leave_one_out,
+    leverage,
+    path,
+    scores,
+    shapes,
+    text,
+    top,
+)
 
 CASES: tuple[Case, ...] = (
     *accuracy.CASES,
@@ -15,4 +26,6 @@ CASES: tuple[Case, ...] = (
     *fit.CASES,
     *leave_one_out.CASES,
     *path.CASES,
+    *shapes.CASES,
+    *text.CASES,
 )
