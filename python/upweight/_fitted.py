@@ -183,8 +183,10 @@ class Fitted:
     def _leave_out(self, sets: RowSets, tol: float | None) -> LeftOut:
         if tol is not None:
             check_number(tol, "tol")
-        K, q = self.model.theta.shape
+        K, q = self._engine.coordinates(self._data)[0].model.theta.shape
         refined = 0 if tol is None else 16 * K * q * len(sets)
+        if self.solver == "dual":  # a factor, and in n coordinates
+            refined += 8 * K * q * q
         check_fits(
             refined + 8 * (K + 6) * len(sets.members) + 4 * q * self.n_rows,
             min(self._max_memory, available_memory()),

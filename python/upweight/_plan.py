@@ -118,24 +118,26 @@ def _cg(shape: Shape) -> Cost:
 
 def _dual(shape: Shape) -> Cost:
     n, K = shape.rows, shape.outputs
-    square = 8 * n**2
-    products = 0.0 if shape.kernel else float(n) * shape.entries
-    weight = _PANEL if shape.sparse else 1
-    if shape.coupled:  # a factor of order K n, in coordinates
-        order, grams = K * n, max(1, K * (K - 1) // 2)
-        factor = square * 3 + 8 * order**2
-        setup = float(n) ** 3 / 3 + grams * float(n) ** 3 + order**3 / 3
+    square, cube = 8 * n**2, float(n) ** 3
+    # inner products (a kernel's are X itself), their factor, the coordinates
+    held = (2 if shape.kernel else 3) * square
+    if shape.coupled:  # a factor in coordinates
+        order, grams = K * (n + 1), max(1, K * (K - 1) // 2)
+        factor = held + 8 * order**2
+        setup = cube / 3 + grams * cube + order**3 / 3
         solves = _TRIANGLE * 2 * order**2
     else:
-        factor = square * (4 if not shape.kernel else 3) + shape.blocks * square
-        setup = float(n) ** 3 / 3 + shape.blocks * float(n) ** 3 / 3
+        factor = held + shape.blocks * square
+        setup = cube / 3 + shape.blocks * cube / 3
         solves = shape.blocks * (4 + _TRIANGLE * 2) * float(n) ** 2
-    # a test row's own products, its coordinates, its scores
+    weight = _PANEL if shape.sparse else 1
+    products = 0.0 if shape.kernel else weight * float(n) * shape.entries
+    # a test row's inner products, its coordinates, its scores
     own = 2 * weight * shape.entries + _TRIANGLE * n**2 + 2 * float(n) ** 2 * K
-    total = weight * products + setup + _RIGHT_HAND_SIDES * (solves + own)
+    total = products + setup + _RIGHT_HAND_SIDES * (solves + own)
     if shape.itemsize == 4 and not shape.kernel:
-        factor += 8 * shape.entries
-    return Cost("dual", factor, factor + square, setup + products, total)
+        factor += 8 * shape.entries  # rows in float64
+    return Cost("dual", factor, factor + 2 * square, setup + products, total)
 
 
 def make_plan(
@@ -153,8 +155,7 @@ def make_plan(
     predictor, the residual and the weights (twice for softmax), and the solver's own:
     ``"cholesky"`` 8 P^2 for softmax, 8 K q^2 for outputs with weights of their own,
     8 q^2 for gaussian; ``"mixed"`` half as much again; ``"dual"`` 8 n^2 for each of the
-    inner products (a second time for their factor), the coordinates and each output's
-    Hessian; ``"cg"`` 8 K q.
+    inner products, their factor, the coordinates and each output's Hessian; ``"cg"`` 8 K q.
     """
     K = shape.outputs
     room = max_memory - copied - shape.per_row - 16 * shape.rows * K - _WORKSPACE
