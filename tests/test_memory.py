@@ -105,7 +105,7 @@ def test_memory_stays_under_the_plan(
 def test_memory_of_the_dual_stays_under_the_plan(
     family: str, outputs: int, dtype: str
 ) -> None:
-    """1,500 rows of 3,000: inner products, coordinates and factors are accounted for."""
+    """1,500 rows of 3,000: inner products, coordinates and factors are counted."""
     m = measure(family, outputs, dtype, "dual", (1500, 3000))
     page = 2 * 2**20
     assert m["nbytes"] <= m["plan_resident"]

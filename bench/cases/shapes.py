@@ -65,8 +65,8 @@ SHAPES = (
 def _prepare(shape: Shape) -> Callable[[bool], Prepared]:
     def prepare(quick: bool) -> Prepared:
         rng = np.random.default_rng(0)
-        size = Shape(*(max(v // 10, 8) for v in (shape.n, shape.p)), shape.entries // 4)
-        used = size if quick else shape
+        small = Shape(max(shape.n // 10, 8), max(shape.p // 10, 8), shape.entries // 4)
+        used = small if quick else shape
         X, T = used.rows(used.n, rng), used.rows(TESTS, rng)
         truth = 3 * rng.standard_normal(used.p)
         y = (X @ truth + rng.logistic(size=used.n) > 0).astype(int)

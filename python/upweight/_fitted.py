@@ -113,7 +113,7 @@ class Fitted:
             )
         if solver == "dual" and not dual_is_defined(fitted):
             raise ValueError("solver: 'dual' needs l2 > 0, got 0")
-        shape = shape_of(rows, fitted)
+        shape = shape_of(rows, fitted, weights)
         self.plan: Plan = make_plan(
             fitted, shape, copied, self.backend, solver, threads, self._max_memory
         )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ._memory import check_fits, in_words
-from ._model import LinearModel
+from ._model import FloatArray, LinearModel
 from ._results import Plan
 from ._sparse import Rows, SparseRows
 
@@ -38,6 +38,7 @@ class Shape:
     family: str
     kernel: bool
     itemsize: int
+    idle_rows: bool  # some have no weight: the dual copies the others' coordinates
 
     @property
     def coupled(self) -> bool:
@@ -55,15 +56,25 @@ class Shape:
         return 8 * self.rows * self.outputs * (4 if self.coupled else 3)
 
 
-def shape_of(X: Rows, model: LinearModel) -> Shape:
+def shape_of(X: Rows, model: LinearModel, weights: FloatArray | None = None) -> Shape:
     """Return the shape of a model's problem on rows of features."""
+    idle = weights is not None and bool((weights == 0).any())
     sparse = isinstance(X, SparseRows)
     n, p = X.shape
     entries = int(X.starts[-1] - X.starts[0]) if isinstance(X, SparseRows) else n * p
     K, q = model.theta.shape
     kernel = model.kernel is not None
     return Shape(
-        n, p, q, K, max(entries, 1), sparse, model.family, kernel, X.dtype.itemsize
+        n,
+        p,
+        q,
+        K,
+        max(entries, 1),
+        sparse,
+        model.family,
+        kernel,
+        X.dtype.itemsize,
+        idle,
     )
 
 
@@ -127,7 +138,8 @@ def _dual(shape: Shape) -> Cost:
         setup = cube / 3 + grams * cube + order**3 / 3
         solves = _TRIANGLE * 2 * order**2
     else:
-        factor = held + shape.blocks * square
+        each = square + 32 * n  # B, and vectors of its order
+        factor = held + shape.blocks * (each + (square if shape.idle_rows else 0))
         setup = cube / 3 + shape.blocks * cube / 3
         solves = shape.blocks * (4 + _TRIANGLE * 2) * float(n) ** 2
     weight = _PANEL if shape.sparse else 1
@@ -155,7 +167,8 @@ def make_plan(
     predictor, the residual and the weights (twice for softmax), and the solver's own:
     ``"cholesky"`` 8 P^2 for softmax, 8 K q^2 for outputs with weights of their own,
     8 q^2 for gaussian; ``"mixed"`` half as much again; ``"dual"`` 8 n^2 for each of the
-    inner products, their factor, the coordinates and each output's Hessian; ``"cg"`` 8 K q.
+    inner products, their factor, the coordinates and each output's Hessian (twice
+    where rows have no weight); ``"cg"`` 8 K q.
     """
     K = shape.outputs
     room = max_memory - copied - shape.per_row - 16 * shape.rows * K - _WORKSPACE
