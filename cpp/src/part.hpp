@@ -15,7 +15,7 @@ struct Part {
   index outputs = 1;     // K
   bool whitened = true;  // then K = 1
   RowWeights W;
-  ConstMatrix r, eta, s, R;
+  ConstMatrix y, r, eta, s, R;
   double M = 0;                // |l'''| <= M l''
   Array C;                     // (e_k (x) x_i)'H^-1(e_l (x) x_i): n x K^2
   std::vector<double> spread;  // n: what of C bounds a row's move; 0 for weight 0

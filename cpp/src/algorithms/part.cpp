@@ -147,12 +147,14 @@ Part<T> bare_part(const Influence<T>& influence, index k) {
   part.whitened = !coupled;
   part.R = influence.state().hessian.factor().block(k);
   part.W = influence.row_weights();
+  part.y = problem.y;
   part.r = influence.residual();
   part.eta = influence.linear_predictor();
   part.s = problem.weights;
   part.M = formula::move_concordance(problem.family);
   if (!coupled) {
     part.W.diagonal = column(part.W.diagonal, k);
+    part.y = column(part.y, k);
     part.r = column(part.r, k);
     part.eta = column(part.eta, k);
   }
