@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._model import FAMILIES, FloatArray, LinearModel
+from ._family import DEFAULT_TEMPERATURE, FAMILIES, core_family, family_of
+from ._model import FloatArray, LinearModel
 from ._validate import (
     check_choice,
     check_labels,
@@ -35,6 +36,7 @@ def fit(
     l2: float = 0.0,
     fit_intercept: bool = True,
     sample_weight: Any = None,
+    temperature: float | None = None,
     max_iter: int = 100,
     n_threads: int | None = None,
 ) -> LinearModel:
@@ -43,7 +45,8 @@ def fit(
     Minimises ``sum_i s_i l(y_i, x_i' theta) + 1/2 l2 |coef|^2`` (a sum, not a mean; the
     intercept is not penalised) by Newton's method with a line search. Convergence is
     quadratic, and the steps end when one moves no linear predictor by more than 1e-6,
-    which leaves the optimum about 1e-12 away.
+    which leaves the optimum about 1e-12 away. A smooth hinge is cooled: fitted at a
+    temperature of 1 first, then at lower ones, each from the optimum before.
 
     Parameters
     ----------
@@ -51,18 +54,24 @@ def fit(
         Training rows; float32 stays float32 (sums are in float64), all else becomes
         float64.
     y : array-like of shape (n,), or (n, K) for several gaussian targets
-        Numbers, or labels of any sortable type for ``"binomial"`` (two classes) and
-        ``"multinomial"`` (two or more).
-    family : {"gaussian", "binomial", "multinomial", "poisson"}
-        The loss: squares / 2, logistic, softmax, or Poisson with a log link.
+        Numbers, or labels of any sortable type for ``"binomial"`` and
+        ``"smooth_hinge"`` (two classes) and ``"multinomial"`` (two or more).
+    family : {"gaussian", "binomial", "multinomial", "poisson", "smooth_hinge"}
+        The loss: squares / 2, logistic, softmax, Poisson with a log link, or the hinge
+        of a support vector machine made smooth, ``t log(1 + exp((1 - y eta) / t))``
+        for y = -1 or 1 and the temperature t (Koh and Liang 2017, section 4.2).
     l2 : float, default 0
         Penalty. scikit-learn's ``C`` is ``1 / l2``, its Ridge ``alpha`` is `l2`.
     fit_intercept : bool, default True
         Whether to append a column of ones.
     sample_weight : array-like of shape (n,), optional
         Row weights s_i >= 0.
+    temperature : float, optional
+        The t of ``"smooth_hinge"``, in units of the linear predictor: 0.001 by default.
+        The loss is within t log 2 of the hinge. An error with another family.
     max_iter : int, default 100
-        Newton steps after which NotConvergedError is raised.
+        Newton steps after which NotConvergedError is raised; of each temperature on
+        the way, for a smooth hinge.
     n_threads : int, optional
         Threads; all usable cores by default. The result does not depend on it.
 
@@ -85,7 +94,7 @@ def fit(
     >>> round(float(model.coef_[0]), 6), round(model.intercept_, 6)
     (2.0, 1.0)
     """
-    training = prepare(X, y, family, fit_intercept, sample_weight)
+    training = prepare(X, y, family, fit_intercept, sample_weight, temperature)
     return training.fit(
         check_number(l2, "l2"),
         training.start(),
@@ -127,6 +136,7 @@ class Training:
             l2,
             classes=self.classes,
             feature_names=self.names,
+            temperature=getattr(self.family, "temperature", None),
             **found,
         )
 
@@ -139,7 +149,7 @@ class Training:
             result = _core.fit(
                 self.X,
                 self.fit_intercept,
-                getattr(_core.Family, self.family),
+                core_family(self.family),
                 self.outputs,
                 self.y,
                 self.weights,
@@ -165,19 +175,27 @@ class Training:
 
 
 def prepare(
-    X: Any, y: Any, family: str, fit_intercept: bool, sample_weight: Any
+    X: Any,
+    y: Any,
+    family: str,
+    fit_intercept: bool,
+    sample_weight: Any,
+    temperature: float | None,
 ) -> Training:
     """Check the data of a fit and code its targets."""
     check_choice(family, FAMILIES, "family")
+    if family == "smooth_hinge" and temperature is None:
+        temperature = DEFAULT_TEMPERATURE
+    family = family_of(family, temperature)
     rows = to_matrix(X, "X")
     n = rows.shape[0]
     weights = check_weights(sample_weight, n)
     classes: NDArray[Any] | None = None
-    if family in ("binomial", "multinomial"):
+    if family in ("binomial", "multinomial", "smooth_hinge"):
         classes = unique_labels(check_labels(y, n, "y"), "y")
-        if family == "binomial" and len(classes) != 2:
+        if family != "multinomial" and len(classes) != 2:
             raise ValueError(
-                f"y: expected two classes for family='binomial', got {len(classes)}; "
+                f"y: expected two classes for family={family!r}, got {len(classes)}; "
                 "use family='multinomial'"
             )
         outputs = len(classes) if family == "multinomial" else 1
@@ -236,7 +254,8 @@ def _check_weighted_classes(
         return
     seen = np.unique(y[weights[:, 0] > 0])
     if len(seen) < len(classes):
-        lost = next(c for k, c in enumerate(classes) if k not in seen)
+        codes = np.unique(y)  # in the order of the classes
+        lost = next(c for k, c in zip(codes, classes, strict=True) if k not in seen)
         raise ValueError(
             f"sample_weight: expected a row of positive weight in every class, "
             f"got none for {lost!r}"
@@ -251,9 +270,12 @@ def _start(
     outputs: int,
     fit_intercept: bool,
 ) -> list[float]:
-    """Return the optimum of the intercept alone: a start that spares Newton steps."""
+    """Return the optimum of the intercept alone: a start that spares Newton steps.
+
+    None, [], for a smooth hinge, which is cooled.
+    """
     theta = np.zeros((outputs, features + int(fit_intercept)))
-    if not fit_intercept:
+    if not fit_intercept or family == "smooth_hinge":
         return []
     s = np.ones(len(y)) if weights is None else weights[:, 0]
     if family == "multinomial":

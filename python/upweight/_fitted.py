@@ -52,6 +52,7 @@ class Fitted:
         dtype: Any = None,
         n_threads: int | None = None,
         polish: bool = True,
+        temperature: float | None = None,
         max_memory: int | None = None,
         cg_rtol: float = 1e-10,
     ) -> None:
@@ -70,7 +71,7 @@ class Fitted:
         if state != "available":
             raise ValueError(f"backend: {self.backend!r} is {state}")
 
-        adapted = adapt(model, X, y, sample_weight)
+        adapted = adapt(model, X, y, sample_weight).at_temperature(temperature)
         fitted: LinearModel = adapted.model
         if adapted.X is None or adapted.y is None:
             missing = "X" if adapted.X is None else "y"
@@ -111,6 +112,8 @@ class Fitted:
         with explain_singular(fitted.n_features, column_names(features)):
             self._engine = self._make_engine(self._data, polish)
         self.polish = Polish(*self._engine.polish)
+        if adapted.smoothed:
+            self.polish = _compared(self.polish, rows, fitted, self._engine)
         self.model: LinearModel = replace(
             fitted,
             theta=self._engine.theta.reshape(fitted.theta.shape),
@@ -119,7 +122,7 @@ class Fitted:
         self._targets = TargetRows(
             self.model, adapted.transform, self._column_names, self._dtype
         )
-        if self.polish.move > _LARGE_MOVE:
+        if self.polish.move > _LARGE_MOVE and not adapted.smoothed:
             warnings.warn(
                 f"model: polishing moved a training row's linear predictor by "
                 f"{self.polish.move:.3g}; the estimator stopped far from the optimum "
@@ -184,6 +187,27 @@ class Fitted:
         if not out.flags.writeable or out.strides[-1] != out.itemsize:
             raise ValueError("out: expected a writable array with contiguous rows")
         return out
+
+
+def _compared(
+    polish: Polish, rows: NDArray[Any], estimator: LinearModel, engine: Engine
+) -> Polish:
+    """Add how the smooth model's decision function differs from the estimator's."""
+    before = rows @ estimator.theta[:, : estimator.n_features].T.astype(rows.dtype)
+    if estimator.fit_intercept:
+        before = before + estimator.theta[:, -1]
+    after = engine.linear_predictor
+    a, b = before - before.mean(axis=0), after - after.mean(axis=0)
+    norms = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
+    with np.errstate(invalid="ignore"):  # NaN where a decision function is constant
+        correlation = (a * b).sum(axis=0) / norms
+    difference = float(np.abs(after - before).max())
+    return replace(
+        polish,
+        move=difference,
+        decision_difference=difference,
+        decision_correlation=float(correlation.min()),
+    )
 
 
 def _check_dtype(dtype: Any) -> Any:

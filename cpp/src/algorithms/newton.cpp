@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <sstream>
 #include <utility>
 
@@ -252,11 +253,62 @@ private:
   double objective_ = 0, decrement_ = 0, worst_residual_ = 0;
 };
 
+/// Newton's method for a smooth hinge by way of higher temperatures. At a low one the
+/// curvature of all rows but those near the hinge vanishes, and with it what a Newton
+/// step far from the optimum knows. At a temperature of 1, the hinge's own unit, every
+/// row counts; the optimum of each is a start for the next, half a decade lower.
+template <class T>
+NewtonResult<T> cool(const Backend<T>& backend, const Problem<T>& problem,
+                     std::vector<double> start, const NewtonOptions& options) {
+  constexpr double ratio = 0.316227766016837933;
+  Problem<T> warmer = problem;
+  NewtonOptions rough = options;
+  rough.apply_last = true;
+  int iterations = 0;
+  double moved = 0;
+  for (double t = 1; t > problem.family.temperature * 1.01; t *= ratio) {
+    warmer.family.temperature = t;
+    rough.tolerance = 0.1 * std::sqrt(t);  // a last step of t / 10
+    NewtonResult<T> found = Newton<T>(backend, warmer, std::move(start), rough).run();
+    start = std::move(found.state.theta);
+    iterations += found.iterations;
+    moved += found.total_move;
+  }
+  NewtonResult<T> result = Newton<T>(backend, problem, std::move(start), options).run();
+  result.iterations += iterations;
+  result.total_move += moved;
+  return result;
+}
+
+/// The result of Newton steps from `start`, unless they lead nowhere.
+template <class T>
+std::optional<NewtonResult<T>> directly(const Backend<T>& backend,
+                                        const Problem<T>& problem,
+                                        const std::vector<double>& start,
+                                        const NewtonOptions& options) {
+  try {
+    NewtonResult<T> result = Newton<T>(backend, problem, start, options).run();
+    // at the optimum but for rounding, or in its reach, as `Newton::take` has it
+    if (result.converged || result.last_move <= 0.5 * problem.family.temperature)
+      return result;
+  } catch (const SingularError&) {
+  } catch (const SeparableError&) {
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 template <class T>
 NewtonResult<T> newton(const Backend<T>& backend, const Problem<T>& problem,
                        std::vector<double> start, const NewtonOptions& options) {
+  if (problem.family == Family::smooth_hinge && options.max_iter > 0) {
+    if (!start.empty())
+      if (std::optional<NewtonResult<T>> found =
+              directly(backend, problem, start, options))
+        return std::move(*found);
+    return cool(backend, problem, std::move(start), options);
+  }
   return Newton<T>(backend, problem, std::move(start), options).run();
 }
 
