@@ -46,7 +46,7 @@ SPECS: dict[str, tuple[str, int, float, bool, bool]] = {
     "hinge-0.1-weighted": (SmoothHinge(0.1), 1, 1.0, True, True),
     "hinge-0.01": (SmoothHinge(0.01), 1, 0.5, False, False),
     "hinge-0.001": (SmoothHinge(0.001), 1, 1.0, True, False),
-    "hinge-3-weighted": (SmoothHinge(0.1), 3, 1.0, True, True),
+    "hinge-one-vs-rest-weighted": (SmoothHinge(0.1), 3, 1.0, True, True),
 }
 
 # labels out of alphabetical order of appearance, so that a coder must sort them

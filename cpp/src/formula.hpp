@@ -196,9 +196,9 @@ struct Gaussian {
   UPW_HD double change_near(double y, double mean, double u) {
     return change(y, mean, u);  // the mean is eta
   }
-  /// What l'(eta + u) leaves of its Taylor polynomials, over scale l'': after the linear
-  /// term (second) and after the quadratic one, skew u^2 (third), at the mean p of eta
-  /// and for v = u / scale with its tails.
+  /// What l'(eta + u) leaves of its Taylor polynomials, over scale l'': after the
+  /// linear term (second) and after the quadratic one, skew u^2 (third), at the mean p
+  /// of eta and for v = u / scale with its tails.
   template <class R>
   UPW_HD R second(R, R, const ExpTails<R>&) {
     return 0;

@@ -222,13 +222,13 @@ public:
                                      const RowSets& sets, ConstMatrix C, Matrix a,
                                      Matrix move, Matrix N) const = 0;
   /// w and mean of the rows in the form of RemainderRows.             m K
-  virtual void remainder_terms(Family family, const RowWeights& W, ConstMatrix y, ConstMatrix s,
-                               ConstMatrix eta, const std::int64_t* rows,
+  virtual void remainder_terms(Family family, const RowWeights& W, ConstMatrix y,
+                               ConstMatrix s, ConstMatrix eta, const std::int64_t* rows,
                                MatrixView<float> weight,
                                MatrixView<float> mean) const = 0;
-  virtual void remainder_terms(Family family, const RowWeights& W, ConstMatrix y, ConstMatrix s,
-                               ConstMatrix eta, const std::int64_t* rows, Matrix weight,
-                               Matrix mean) const = 0;
+  virtual void remainder_terms(Family family, const RowWeights& W, ConstMatrix y,
+                               ConstMatrix s, ConstMatrix eta, const std::int64_t* rows,
+                               Matrix weight, Matrix mean) const = 0;
   /// G_b = sum_j rho_j(delta_b) (x) z_j over the first `count` rows j, without those
   /// at own[..] (places in Z, laid out as sets.members; any other number means not
   /// there). rho is what l' leaves of its linear term at the moved linear predictor,

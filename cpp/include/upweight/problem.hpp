@@ -7,7 +7,8 @@
 
 namespace upweight {
 
-/// A loss: which one, and its temperature where it has one. Formulas are in formula.hpp.
+/// A loss: which one, and its temperature where it has one. Formulas are in
+/// formula.hpp.
 struct Family {
   enum Kind { gaussian, binomial, multinomial, poisson, smooth_hinge };
   Kind kind = gaussian;

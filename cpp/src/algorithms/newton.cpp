@@ -51,7 +51,7 @@ public:
       check_separable();
       const std::vector<double> step = newton_step();
       result_.last_move = backend_.max_abs(direction_);
-      result_.converged = result_.last_move * error_factor() <= options_.tolerance;
+      result_.converged = left_over() <= allowed();
       const bool last = result_.converged || result_.iterations >= options_.max_iter;
       if (last && !(result_.converged && options_.apply_last))
         break;
@@ -65,7 +65,7 @@ public:
         break;
       }
     }
-    if (!options_.apply_last && moved_since_assembly_ > options_.tolerance)
+    if (!options_.apply_last && moved_since_assembly_ > allowed())
       assemble();
     result_.objective = objective_;
     return std::move(result_);
@@ -145,13 +145,26 @@ private:
     return formula::self_concordance(problem_.family) * (moved_since_assembly_ + move);
   }
 
-  /// What the step just computed leaves of an error its size, over the tolerance when
-  /// it is taken; 1 when it is not.
-  [[nodiscard]] double error_factor() const {
+  /// What linear predictors are off by when the step just computed is the last, taken
+  /// or not.
+  [[nodiscard]] double left_over() const {
+    const double move = result_.last_move;
     if (!options_.apply_last)
-      return 1;
-    const double rounding = 1e-3 * result_.last_move;  // gaussian: refine once
-    return std::max(staleness(result_.last_move), rounding) / options_.tolerance;
+      return move;
+    const double rounding = 1e-3 * move;  // gaussian: refine once
+    return move * std::max(staleness(move), rounding);
+  }
+
+  /// What that may be: in units of the loss's own scale where it is small, though not
+  /// under the rounding of the linear predictors.
+  [[nodiscard]] double allowed() const {
+    const double tolerance = options_.tolerance;
+    const double most = options_.apply_last ? tolerance * tolerance : tolerance;
+    const double scale = formula::move_scale(problem_.family);
+    if (!(scale < 1))
+      return most;
+    const double rounding = 1e-14 * backend_.max_abs(result_.state.eta);
+    return std::max(scale * most, std::min(most, rounding));
   }
 
   /// Factors the Hessian at theta; returns grad J.
@@ -264,11 +277,11 @@ NewtonResult<T> cool(const Backend<T>& backend, const Problem<T>& problem,
   Problem<T> warmer = problem;
   NewtonOptions rough = options;
   rough.apply_last = true;
+  rough.tolerance = 0.1;  // a last step of t / 10
   int iterations = 0;
   double moved = 0;
   for (double t = 1; t > problem.family.temperature * 1.01; t *= ratio) {
     warmer.family.temperature = t;
-    rough.tolerance = 0.1 * std::sqrt(t);  // a last step of t / 10
     NewtonResult<T> found = Newton<T>(backend, warmer, std::move(start), rough).run();
     start = std::move(found.state.theta);
     iterations += found.iterations;
@@ -282,10 +295,9 @@ NewtonResult<T> cool(const Backend<T>& backend, const Problem<T>& problem,
 
 /// The result of Newton steps from `start`, unless they lead nowhere.
 template <class T>
-std::optional<NewtonResult<T>> directly(const Backend<T>& backend,
-                                        const Problem<T>& problem,
-                                        const std::vector<double>& start,
-                                        const NewtonOptions& options) {
+std::optional<NewtonResult<T>>
+directly(const Backend<T>& backend, const Problem<T>& problem,
+         const std::vector<double>& start, const NewtonOptions& options) {
   try {
     NewtonResult<T> result = Newton<T>(backend, problem, start, options).run();
     // at the optimum but for rounding, or in its reach, as `Newton::take` has it

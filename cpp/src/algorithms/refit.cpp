@@ -138,7 +138,8 @@ Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count
   } catch (const SeparableError&) {
     return result;
   }
-  if (!fit.converged && !(fit.last_move < 1e-6))
+  const double scale = std::min(1.0, formula::move_scale(problem.family));
+  if (!fit.converged && !(fit.last_move < 1e-6 * scale))
     return result;
   result.found = true;
 

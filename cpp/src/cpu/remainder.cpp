@@ -107,17 +107,18 @@ void gradients(const Threads& threads, const RemainderRows<R>& rows, index count
 }  // namespace
 
 template <class T>
-void CpuBackend<T>::remainder_terms(Family family, const RowWeights& W, ConstMatrix y, ConstMatrix s,
-                                    ConstMatrix eta, const std::int64_t* rows,
-                                    MatrixView<float> weight,
+void CpuBackend<T>::remainder_terms(Family family, const RowWeights& W, ConstMatrix y,
+                                    ConstMatrix s, ConstMatrix eta,
+                                    const std::int64_t* rows, MatrixView<float> weight,
                                     MatrixView<float> mean) const {
   fill_terms(threads_, family, W, y, s, eta, rows, weight, mean);
 }
 
 template <class T>
-void CpuBackend<T>::remainder_terms(Family family, const RowWeights& W, ConstMatrix y, ConstMatrix s,
-                                    ConstMatrix eta, const std::int64_t* rows,
-                                    Matrix weight, Matrix mean) const {
+void CpuBackend<T>::remainder_terms(Family family, const RowWeights& W, ConstMatrix y,
+                                    ConstMatrix s, ConstMatrix eta,
+                                    const std::int64_t* rows, Matrix weight,
+                                    Matrix mean) const {
   fill_terms(threads_, family, W, y, s, eta, rows, weight, mean);
 }
 

@@ -298,8 +298,7 @@ R separable_remainder(const F f, bool third, index count, const R* w, const R* p
   for (i = 0; i < count; ++i) {
     const R far = inverse * u[i], v = far > most ? most : far < -most ? -most : far;
     const formula::ExpTails<R> tails = formula::exp_tails(v);
-    u[i] =
-        scale * w[i] * (third ? f.third(p[i], v, tails) : f.second(p[i], v, tails));
+    u[i] = scale * w[i] * (third ? f.third(p[i], v, tails) : f.second(p[i], v, tails));
   }
   return reach;
 }
@@ -436,7 +435,8 @@ bool loss_change(Family family, index count, double y, double eta, const T* u, T
   if (!(max_abs(count, u) <= T(0.5 * formula::move_scale(family))) ||
       (family == Family::binomial && y != 0 && y != 1))
     return false;
-  // a label of 1 is the other one seen from the other side: the loss keeps its precision
+  // a label of 1 is the other one seen from the other side: the loss keeps its
+  // precision
   const bool binary = family == Family::binomial || family == Family::smooth_hinge;
   const double side = binary && y == 1 ? -1 : 1;
   if (side < 0)
