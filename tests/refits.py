@@ -8,6 +8,7 @@ rows that they lack.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -33,7 +34,13 @@ def refit(
         _refit(problem, theta, sets[first : first + batch])
         for first in range(0, len(sets), batch)
     ]
-    return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+    theta_b = np.concatenate([f[0] for f in found])
+    moves = np.concatenate([f[1] for f in found])
+    if problem.family == "smooth_hinge":  # what needs higher temperatures on the way
+        for b in np.flatnonzero(~np.isfinite(theta_b).all(axis=(1, 2))):
+            with suppress(RuntimeError, np.linalg.LinAlgError):
+                theta_b[b], moves[b] = ref.leave_out(problem, theta, sets[b]), 0.0
+    return theta_b, moves
 
 
 def _refit(

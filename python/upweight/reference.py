@@ -190,13 +190,22 @@ def fit(
 
     Done when a step moves no eta by more than `tol` of the largest, or small steps no
     longer shrink: only rounding is left. RuntimeError if not (separable classes).
-    A smooth hinge is cooled from a temperature of 1, where every row has curvature.
+    A smooth hinge, of which few rows have curvature at a low temperature, is cooled
+    from 1, unless it can be had from `start` as it is.
     """
-    if isinstance(problem.family, SmoothHinge) and problem.family.temperature < 1:
-        warmer = SmoothHinge(min(3 * problem.family.temperature, 1.0))
-        if start is None:
-            start = fit(replace(problem, family=warmer))
     problem = delete(problem, np.flatnonzero(problem.weights() == 0))
+    if isinstance(problem.family, SmoothHinge) and problem.family.temperature < 1:
+        if start is not None:
+            try:
+                return _newton(problem, start, tol, max_iter)
+            except (RuntimeError, np.linalg.LinAlgError):
+                pass
+        warmer = SmoothHinge(min(3 * problem.family.temperature, 1.0))
+        start = fit(replace(problem, family=warmer), start, tol, max_iter)
+    return _newton(problem, start, tol, max_iter)
+
+
+def _newton(problem: Problem, start: Array | None, tol: float, max_iter: int) -> Array:
     X = problem.design()
     K, q, move = problem.outputs(), X.shape[1], np.inf
     theta = np.zeros((K, q)) if start is None else start
