@@ -15,8 +15,8 @@ struct NewtonOptions {
   double tolerance = 1e-6;  // in units of the loss's scale if under 1. A fresh factor's
                             // step that moves no linear predictor further is the last;
                             // a stale one's must be smaller in proportion
-  bool apply_last = true;  // take that step: convergence is quadratic, so the optimum
-                           // is the tolerance's square away. Else stop before a step
+  bool apply_last = true;   // take that step: convergence is quadratic, so the optimum
+                            // is the tolerance's square away. Else stop before a step
                            // under the tolerance, with terms and factor where theta is.
   bool hard_labels = false;  // every y is a class, so perfect separation can be told
 };
