@@ -61,6 +61,13 @@ template <class T>
 [[nodiscard]] double predictor_error(const Backend<T>& backend, ConstMatrix w,
                                      ConstMatrix eta, index q);
 
+/// How large |X'e|_{A^-1} may be for the rounding e of residuals r (n x K), of which A's
+/// leverages C (n x K, or n x K^2) tell. It counts where curvature has all but vanished
+/// and residuals have not.
+template <class T>
+[[nodiscard]] double residual_error(const Backend<T>& backend, ConstMatrix r,
+                                    ConstMatrix C);
+
 /// What of the blocks C_i (n x K^2, or n x K for outputs apart) bounds a row's move:
 /// the largest c_ik, or of softmax the largest x'H^-1 x of a difference of two outputs.
 /// Rows of weight 0 count as 0.

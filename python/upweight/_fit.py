@@ -116,6 +116,11 @@ class Training:
     classes: NDArray[Any] | None
     names: tuple[str, ...] | None
 
+    @property
+    def temperature(self) -> float | None:
+        """Temperature of a smooth hinge."""
+        return getattr(self.family, "temperature", None)
+
     def start(self) -> list[float]:
         """Return the optimum of the intercept alone: it spares Newton steps."""
         return _start(
@@ -136,7 +141,7 @@ class Training:
             l2,
             classes=self.classes,
             feature_names=self.names,
-            temperature=getattr(self.family, "temperature", None),
+            temperature=self.temperature,
             **found,
         )
 
@@ -145,7 +150,7 @@ class Training:
     ) -> LinearModel:
         """Return the minimiser, by Newton steps from the flat parameters `start`."""
         features = self.X.shape[1]
-        with explain_singular(features, self.names):
+        with explain_singular(features, self.names, self.temperature):
             result = _core.fit(
                 self.X,
                 self.fit_intercept,
@@ -218,7 +223,9 @@ def prepare(
 
 
 @contextmanager
-def explain_singular(features: int, names: tuple[str, ...] | None) -> Iterator[None]:
+def explain_singular(
+    features: int, names: tuple[str, ...] | None, temperature: float | None = None
+) -> Iterator[None]:
     """Turn the core's singular Hessian into an error that names the column."""
     try:
         yield
@@ -230,6 +237,13 @@ def explain_singular(features: int, names: tuple[str, ...] | None) -> Iterator[N
             what = "the intercept"
         else:
             what = f"column {column}" + (f" ({names[column]!r})" if names else "")
+        if temperature is not None:
+            raise ValueError(
+                f"X: at temperature={temperature:g} too few rows lie near enough to "
+                f"their hinge to determine {what} (or it is a linear combination of "
+                "the columns before it), so to working precision the optimum is not "
+                "unique; use a higher temperature or a larger l2"
+            ) from None
         raise ValueError(
             f"X: {what} is a linear combination of the columns before it (to working "
             "precision, on rows of positive weight), so the optimum is not unique; "

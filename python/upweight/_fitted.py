@@ -109,7 +109,8 @@ class Fitted:
             ),
         )
         self._cg_rtol, self._threads = cg_rtol, threads
-        with explain_singular(fitted.n_features, column_names(features)):
+        names = column_names(features)
+        with explain_singular(fitted.n_features, names, fitted.temperature):
             self._engine = self._make_engine(self._data, polish)
         self.polish = Polish(*self._engine.polish)
         if adapted.smoothed:

@@ -252,6 +252,9 @@ private:
     message << "y: the loss seems to have no finite optimum with l2=0 (some direction "
                "of X separates rows, after "
             << result_.iterations << " Newton steps); use l2 > 0";
+    if (problem_.family == Family::smooth_hinge)
+      message << ", or a higher temperature where rows overlap but few are near the "
+                 "hinge";
     throw SeparableError(message.str());
   }
 
