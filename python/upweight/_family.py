@@ -9,7 +9,7 @@ from . import _core
 from ._validate import check_choice, check_number
 
 FAMILIES = ("gaussian", "binomial", "multinomial", "poisson", "smooth_hinge")
-DEFAULT_TEMPERATURE = 0.001  # Koh and Liang (2017), section 4.2
+DEFAULT_TEMPERATURE = 0.001  # Koh and Liang (2017), section 4.3
 _LEAST = 1e-12  # linear predictors of about 1 have no digits below
 
 

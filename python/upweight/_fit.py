@@ -59,7 +59,7 @@ def fit(
     family : {"gaussian", "binomial", "multinomial", "poisson", "smooth_hinge"}
         The loss: squares / 2, logistic, softmax, Poisson with a log link, or the hinge
         of a support vector machine made smooth, ``t log(1 + exp((1 - y eta) / t))``
-        for y = -1 or 1 and the temperature t (Koh and Liang 2017, section 4.2).
+        for y = -1 or 1 and the temperature t (Koh and Liang 2017, section 4.3).
     l2 : float, default 0
         Penalty. scikit-learn's ``C`` is ``1 / l2``, its Ridge ``alpha`` is `l2`.
     fit_intercept : bool, default True

@@ -89,10 +89,12 @@ class Influence(Removals):
     ``I_up,loss(z_i, z_t)`` is ``-n S[t, i]``.
 
     A smooth hinge of temperature t bends within about t of the hinge and nowhere else,
-    so the bounds of `leave_one_out` on a Newton step or a pass hold only for rows that
-    move no linear predictor by much more than t. At t of 0.1 or more they certify most
-    rows; at 0.001 nearly every row that matters is refitted, and certified where the
-    refit ends. First-order scores at so low a temperature are about moves under t.
+    so the bounds of `leave_one_out` on a Newton step or a pass (M = 1 / t) are finite
+    only for rows whose removal moves no linear predictor by much more than t. From t of
+    about 0.1 on they certify most rows; at 0.001 those that pull at nothing, and each of
+    the others is refitted, and certified where the refit ends. First-order scores are
+    about moves under t. Where curvature all but vanishes (balanced classes far within
+    their margins) rounding hides the optimum, and the bound is infinite.
 
     Examples
     --------

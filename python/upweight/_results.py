@@ -125,8 +125,8 @@ class Polish:
     decision_difference, decision_correlation : float or None
         Where a smooth hinge stands in for the hinge of an estimator: the largest
         difference of the two decision functions at a training row, and their
-        correlation over the training rows (the smallest one of several outputs). None
-        for models whose own objective was polished.
+        correlation over the training rows (the smallest one of several outputs; NaN of
+        a constant). None for models whose own objective was polished.
     """
 
     steps: int

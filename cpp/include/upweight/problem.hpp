@@ -15,10 +15,10 @@ struct Family {
   double temperature = 1;  // of the smooth hinge
 
   constexpr Family() = default;
-  // NOLINTNEXTLINE(google-explicit-constructor): Family::gaussian is a Family
+  /// Both conversions are meant: Family::gaussian is a Family, and a Family compares
+  /// and switches by its kind.
   constexpr Family(Kind kind_, double temperature_ = 1)
       : kind(kind_), temperature(temperature_) {}
-  // NOLINTNEXTLINE(google-explicit-constructor): to compare and switch by kind
   constexpr operator Kind() const { return kind; }
 };
 

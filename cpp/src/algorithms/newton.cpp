@@ -49,9 +49,10 @@ public:
     objective_ = evaluate({}, 0.0, state.eta) + penalty_of(state.theta);
     for (;;) {
       check_separable();
+      const double previous = result_.last_move;
       const std::vector<double> step = newton_step();
       result_.last_move = backend_.max_abs(direction_);
-      result_.converged = left_over() <= allowed();
+      result_.converged = left_over() <= allowed() || only_rounding(previous);
       const bool last = result_.converged || result_.iterations >= options_.max_iter;
       if (last && !(result_.converged && options_.apply_last))
         break;
@@ -165,6 +166,16 @@ private:
       return most;
     const double rounding = 1e-14 * backend_.max_abs(result_.state.eta);
     return std::max(scale * most, std::min(most, rounding));
+  }
+
+  /// Whether a step of a fresh factor is no shorter than the one before for rounding
+  /// alone: it lowers J by less than its last digit. (Where there is no optimum steps
+  /// do not shrink either, but each is of the loss's own scale.)
+  [[nodiscard]] bool only_rounding(double previous) const {
+    const double scale = std::min(1.0, formula::move_scale(problem_.family));
+    return result_.iterations > 0 && moved_since_assembly_ == 0 &&
+           result_.last_move >= 0.5 * previous && result_.last_move <= 0.1 * scale &&
+           decrement_ <= 1e-16 * std::fabs(objective_);
   }
 
   /// Factors the Hessian at theta; returns grad J.
