@@ -91,8 +91,8 @@ class Influence(Removals):
     A smooth hinge of temperature t bends within about t of the hinge and nowhere else,
     so the bounds of `leave_one_out` on a Newton step or a pass (M = 1 / t) are finite
     only for rows whose removal moves no linear predictor by much more than t. From t of
-    about 0.1 on they certify most rows; at 0.001 those that pull at nothing, and each of
-    the others is refitted, and certified where the refit ends. First-order scores are
+    about 0.1 on they certify most rows; at 0.001 only those that pull at nothing, and
+    the others are refitted, and certified where the refit ends. First-order scores are
     about moves under t. Where curvature all but vanishes (balanced classes far within
     their margins) rounding hides the optimum, and the bound is infinite.
 
