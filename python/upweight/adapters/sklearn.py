@@ -24,8 +24,9 @@ from . import Adapted, adapt, register_adapter
 _SUPPORTED = (
     "LinearRegression, Ridge, RidgeCV, RidgeClassifier, RidgeClassifierCV, "
     "LogisticRegression, LogisticRegressionCV, PoissonRegressor, TweedieRegressor "
-    "with power 0 or 1, LinearSVC with loss='hinge', OneVsRestClassifier over "
-    "LogisticRegression, or a Pipeline or search that ends in one of them"
+    "with power 0 or 1, LinearSVC with loss='hinge', SVC, KernelRidge, "
+    "GaussianProcessRegressor, OneVsRestClassifier over LogisticRegression, or a "
+    "Pipeline or search that ends in one of them"
 )
 
 # part of a class name -> why it is refused
@@ -34,7 +35,7 @@ _REASONS = {
     "ElasticNet": "an l1 penalty has no Hessian",
     "SGD": "stochastic gradient descent stops short of the optimum",
     "TransformedTarget": "adapt its regressor_ with the transformed y",
-    "SVC": "no adapter; of hinges that of LinearSVC(loss='hinge') is smoothed",
+    "SVC": "of support vector machines SVC and LinearSVC(loss='hinge') are smoothed",
     "SVR": "the epsilon-insensitive loss has no Hessian",
     "Tree": "not linear in its parameters",
     "Forest": "not linear in its parameters",
