@@ -11,6 +11,7 @@ namespace upweight {
 struct NewtonOptions {
   Solver solver = Solver::cholesky;
   CgOptions cg;
+  Preconditioner preconditioner = Preconditioner::automatic;
   int max_iter = 100;
   double tolerance =
       1e-6;  // a fresh factor's step that moves no linear predictor further

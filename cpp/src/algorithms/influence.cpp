@@ -15,8 +15,6 @@ namespace upweight {
 
 namespace {
 
-constexpr index rows_at_once = 64;  // gradients held at a time without a factor
-
 /// Runs work(first, count) over batches of `rows` test rows whose gradients (and their
 /// solutions) take at most `batch_bytes` at a time.
 void in_batches(index rows, index parameters, const auto& work) {
@@ -36,6 +34,7 @@ Influence<T>::Influence(const Backend<T>& backend, Problem<T> problem,
   NewtonOptions newton_options;
   newton_options.solver = options.solver;
   newton_options.cg = options.cg;
+  newton_options.preconditioner = options.preconditioner;
   newton_options.hard_labels = options.hard_labels && options.polish;
   newton_options.apply_last = false;
   newton_options.max_iter = options.polish ? 20 : 0;
@@ -47,8 +46,8 @@ Influence<T>::Influence(const Backend<T>& backend, Problem<T> problem,
 }
 
 template <class T>
-void Influence<T>::solve(Matrix B) const {
-  state_.hessian.solve(backend_, problem_, row_weights(), B);
+void Influence<T>::solve(Matrix B, const Progress& progress) const {
+  state_.hessian.solve(backend_, problem_, row_weights(), B, progress);
 }
 
 template <class T>
@@ -61,43 +60,53 @@ void Influence<T>::test_gradients(const Design<T>& test, ConstMatrix y, Target t
 }
 
 template <class T>
+void Influence<T>::target_gradients(const Design<T>& test, ConstMatrix y, Target target,
+                                    Matrix out) const {
+  const index m = test.rows(), K = problem_.outputs;
+  const Array eta = backend_.zeros(m, K), a = backend_.zeros(m, K);
+  test_gradients(test, y, target, eta, a);
+  backend_.gradient_rows(test, a, out);
+}
+
+template <class T>
 void Influence<T>::scores(const Design<T>& test, ConstMatrix y, Target target,
-                          Method method, MatrixView<T> out) const {
+                          Method method, MatrixView<T> out,
+                          const Progress& progress) const {
   const index K = problem_.outputs, P = problem_.parameters();
-  const Array removal = method == Method::one_step ? removal_coefficients() : Array();
+  const Array removal = method == Method::one_step
+                            ? removal_coefficients(leverage_blocks(progress))
+                            : Array();
   in_batches(test.rows(), method == Method::one_step ? P * K : P,
              [&](index first, index count) {
                const Design<T> rows = test.block(first, count);
                const ConstMatrix labels = y.block(first, count);
                const MatrixView<T> to = out.block(first, count);
                if (method == Method::influence)
-                 first_order(rows, labels, target, to);
+                 first_order(rows, labels, target, to, progress);
                else
-                 one_step(rows, labels, target, removal, to);
+                 one_step(rows, labels, target, removal, to, progress);
              });
 }
 
 template <class T>
 void Influence<T>::first_order(const Design<T>& test, ConstMatrix y, Target target,
-                               MatrixView<T> out) const {
-  const index m = test.rows(), K = problem_.outputs;
-  const Array eta = backend_.zeros(m, K), a = backend_.zeros(m, K);
-  test_gradients(test, y, target, eta, a);
-  const Array V = backend_.zeros(m, problem_.parameters());
-  backend_.gradient_rows(test, a, V);
-  solve(V);
+                               MatrixView<T> out, const Progress& progress) const {
+  const Array V = backend_.zeros(test.rows(), problem_.parameters());
+  target_gradients(test, y, target, V);
+  solve(V, progress);
   backend_.score(problem_.design, state_.residual, V, out);
 }
 
 template <class T>
 void Influence<T>::one_step(const Design<T>& test, ConstMatrix y, Target target,
-                            ConstMatrix removal, MatrixView<T> out) const {
+                            ConstMatrix removal, MatrixView<T> out,
+                            const Progress& progress) const {
   const index m = test.rows(), K = problem_.outputs;
   const Array eta = backend_.zeros(m, K), slopes = backend_.zeros(m, K);
   test_gradients(test, y, target, eta, slopes);
   // H^-1 (e_k (x) x_t): what moves output k of test row t
   const Array V = unit_rows(backend_, test, K);
-  solve(V);
+  solve(V, progress);
   backend_.change(problem_.design, removal, V, problem_.family, target, y, eta, out);
 }
 
@@ -119,11 +128,12 @@ void Influence<T>::mean_scores(const Design<T>& test, ConstMatrix y, Target targ
 }
 
 template <class T>
-void Influence<T>::gradient_scores(ConstMatrix gradients, MatrixView<T> out) const {
+void Influence<T>::gradient_scores(ConstMatrix gradients, MatrixView<T> out,
+                                   const Progress& progress) const {
   in_batches(gradients.rows, gradients.cols, [&](index first, index count) {
     const Array V = backend_.zeros(count, gradients.cols);
     backend_.copy(gradients.block(first, count), V);
-    solve(V);
+    solve(V, progress);
     backend_.score(problem_.design, state_.residual, V, out.block(first, count));
   });
 }
@@ -224,7 +234,7 @@ const ScanBounds& Influence<T>::training_bounds() const {
 }
 
 template <class T>
-void Influence<T>::self_influence(Matrix out) const {
+void Influence<T>::self_influence(Matrix out, const Progress& progress) const {
   if (state_.hessian.direct()) {
     backend_.quadratic_form(problem_.design, state_.hessian.factor(), state_.residual,
                             out);
@@ -232,39 +242,83 @@ void Influence<T>::self_influence(Matrix out) const {
   }
   // g_i . H^-1 g_i, a block of rows at a time
   const index n = problem_.design.rows(), P = problem_.parameters();
-  std::vector<double> values(static_cast<std::size_t>(n));
-  for (index first = 0; first < n; first += rows_at_once) {
-    const index count = std::min(rows_at_once, n - first);
-    const Design<T> rows = problem_.design.block(first, count);
-    const Array G = backend_.zeros(count, P), V = backend_.zeros(count, P);
-    backend_.gradient_rows(rows, state_.residual.view().block(first, count), G);
-    backend_.copy(G, V);
-    solve(V);
-    const std::vector<double> g = on_host(G, backend_), v = on_host(V, backend_);
-    for (index i = 0; i < count; ++i)
-      values[static_cast<std::size_t>(first + i)] = std::inner_product(
-          g.begin() + i * P, g.begin() + (i + 1) * P, v.begin() + i * P, 0.0);
+  const index at_once = std::min(n, Hessian<T>::block_rows(P));
+  const Array G = backend_.zeros(at_once, P), V = backend_.zeros(at_once, P);
+  const Array norm2 = backend_.zeros(at_once, 1);
+  for (index first = 0; first < n; first += at_once) {
+    const index count = std::min(at_once, n - first);
+    const Matrix g = G.view().block(0, count), v = V.view().block(0, count);
+    backend_.gradient_rows(problem_.design.block(first, count),
+                           state_.residual.view().block(first, count), g);
+    backend_.copy(g, v);
+    solve(v, progress);
+    backend_.cg_dots(g, v, out.block(first, count), norm2.view().block(0, count));
   }
-  backend_.upload(values.data(), out);
 }
 
 template <class T>
-Array Influence<T>::leverage_blocks() const {
-  if (!state_.hessian.direct())
-    throw std::invalid_argument(
-        "solver: leverages, and method='one_step', which is made of them, need "
-        "solver='cholesky' with a float64 factor");
+Array Influence<T>::leverage_blocks(const Progress& progress) const {
   const index n = problem_.design.rows(), K = problem_.outputs;
-  const bool coupled = coupling_of(problem_.family) == Coupling::full && K > 1;
+  const Coupling coupling = coupling_of(problem_.family);
+  const bool coupled = coupling == Coupling::full && K > 1;
   Array C = backend_.zeros(n, coupled ? K * K : K);
-  backend_.leverage_blocks(problem_.design, state_.hessian.factor(), K, C);
+  if (state_.hessian.direct())
+    backend_.leverage_blocks(problem_.design, state_.hessian.factor(), K, C);
+  else
+    solve_leverages(coupled, progress, C);
   return C;
 }
 
+/// Leverages by solves: of coupled outputs for each e_k (x) x_i, of outputs apart for
+/// all outputs at once, (x_i, .., x_i), of a shared Hessian for x_i.
 template <class T>
-void Influence<T>::leverage(Matrix out) const {
+void Influence<T>::solve_leverages(bool coupled, const Progress& progress,
+                                   Matrix C) const {
   const index n = problem_.design.rows(), K = problem_.outputs;
-  const Array blocks = leverage_blocks();
+  const index q = problem_.design.columns();
+  const bool shared = coupling_of(problem_.family) == Coupling::shared;
+  const index copies = shared ? 1 : K;  // of x_i in a right-hand side
+  const index at_once =
+      std::max<index>(1, Hessian<T>::block_rows(copies * q) / (coupled ? K : 1));
+  const Array ones = backend_.zeros(at_once, copies);
+  backend_.fill(ones, 1.0);
+  const Array dots = backend_.zeros(at_once, 1), norm2 = backend_.zeros(at_once, 1);
+  for (index first = 0; first < n; first += at_once) {
+    const index count = std::min(at_once, n - first);
+    const Design<T> rows = problem_.design.block(first, count);
+    if (coupled) {
+      const Array E = unit_rows(backend_, rows, K);
+      const Array V = backend_.zeros(E.rows(), E.cols());
+      backend_.copy(E, V);
+      solve(V, progress);
+      RowSets each;
+      for (std::int64_t i = 0; i < count; ++i)
+        each.add(&i, 1);
+      backend_.inner_blocks(each, K, E, V, C.block(first, count));
+      continue;
+    }
+    const Array E = backend_.zeros(count, copies * q);
+    const Array V = backend_.zeros(count, copies * q);
+    backend_.gradient_rows(rows, ones.view().block(0, count), E);
+    backend_.copy(E, V);
+    solve(V, progress);
+    const auto output = [&](const Array& of, index k) {
+      return Matrix(of.view().data + k * q, count, q, copies * q);
+    };
+    for (index k = 0; k < K; ++k) {
+      const index own = shared ? 0 : k;
+      backend_.cg_dots(output(E, own), output(V, own), dots.view().block(0, count),
+                       norm2.view().block(0, count));
+      backend_.copy(dots.view().block(0, count),
+                    Matrix(C.row(first) + k, count, 1, C.stride));
+    }
+  }
+}
+
+template <class T>
+void Influence<T>::leverage(Matrix out, const Progress& progress) const {
+  const index n = problem_.design.rows(), K = problem_.outputs;
+  const Array blocks = leverage_blocks(progress);
   const std::vector<double> c = on_host(blocks, backend_);
   const std::vector<double> w = on_host(state_.diagonal, backend_);
   const bool coupled = blocks.cols() != K;
@@ -300,6 +354,46 @@ Array Influence<T>::removal_coefficients(ConstMatrix blocks) const {
     throw SingularError(message.str(), -1);
   }
   return a;
+}
+
+template <class T>
+double Influence<T>::sampled_solve(ConstMatrix B, const std::int64_t* sample,
+                                   index steps, index batch, double scale,
+                                   Matrix v) const {
+  const index n = problem_.design.rows(), K = problem_.outputs;
+  const index q = problem_.design.columns(), m = B.rows;
+  const RowWeights W = row_weights();
+  const BasicArray<T> rows = zeros_of<T>(backend_, batch, q);
+  const Design<T> sampled{rows.view(), false};  // gathered with their ones
+  const Array diagonal = backend_.zeros(batch, K);
+  const Array factor = W.factor.empty() ? Array() : backend_.zeros(batch, K);
+  const Array product = backend_.zeros(m, B.cols);
+  const RowWeights own{diagonal, factor, W.sign, W.rows_sum_to_zero};
+  // n / batch times a sampled sum is what the recursion subtracts: into the step
+  const double more = static_cast<double>(n) / static_cast<double>(batch);
+  std::vector<double> penalty = problem_.penalty;
+  for (double& pull : penalty)
+    pull /= more;
+  const Array one = backend_.zeros(m, 1), step = backend_.zeros(m, 1);
+  backend_.fill(one, 1.0);
+  backend_.fill(step, -more / scale);
+
+  backend_.copy(B, v);
+  for (index j = 0; j < steps; ++j) {
+    const std::int64_t* chosen = sample + j * batch;
+    backend_.gather_design(problem_.design, chosen, rows.view());
+    backend_.copy_rows(W.diagonal, chosen, diagonal, nullptr, batch);
+    if (!W.factor.empty())
+      backend_.copy_rows(W.factor, chosen, factor, nullptr, batch);
+    backend_.hessian_product(sampled, own, penalty, {}, v, product);
+    backend_.cg_direction(v, step, one, product);  // v - H_s v / scale
+    backend_.cg_direction(B, one, one, product);   // + b
+    backend_.copy(product, v);
+  }
+  const Array divisor = backend_.zeros(1, B.cols);
+  backend_.fill(divisor, scale);
+  backend_.divide_rows(v, divisor, v);
+  return backend_.max_abs(v);
 }
 
 template <class T>
