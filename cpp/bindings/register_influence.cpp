@@ -330,10 +330,13 @@ void register_influence(py::module_& module) {
       .value("nystroem", Preconditioner::nystroem)
       .value("jacobi", Preconditioner::jacobi)
       .finalize();
-  module.def("nystroem_limits", [](index order, index count) {
-    return py::make_tuple(nystroem_rank_limit(order, count),
-                          nystroem_workspace(order, count));
-  });
+  module.def(
+      "nystroem_limits",
+      [](index order, index count) {
+        return py::make_tuple(nystroem_rank_limit(order, count),
+                              nystroem_workspace(order, count));
+      },
+      py::arg("order"), py::arg("count"));
   py::native_enum<Target>(module, "Target", "enum.Enum")
       .value("loss", Target::loss)
       .value("margin", Target::margin)

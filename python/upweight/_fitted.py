@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,13 @@ from ._config import backends
 from ._engine import Engine, NumpyEngine, TrainingData, cpu_engine
 from ._fit import explain_singular, penalty_vector
 from ._leave_out import LeftOut
+from ._lissa import LissaEngine, check_lissa
 from ._memory import available_memory, check_fits
 from ._model import LinearModel
 from ._plan import SOLVERS, make_plan
 from ._results import Plan, Polish
 from ._row_sets import RowSets
+from ._solver import PRECONDITIONERS, SolverReport, make_report
 from ._targets import TargetRows
 from ._validate import (
     check_choice,
@@ -54,6 +57,8 @@ class Fitted:
         polish: bool = True,
         max_memory: int | None = None,
         cg_rtol: float = 1e-10,
+        preconditioner: str = "auto",
+        lissa: Mapping[str, Any] | None = None,
     ) -> None:
         check_choice(backend, ("auto", *backends()), "backend")
         check_choice(solver, SOLVERS, "solver")
@@ -64,6 +69,8 @@ class Fitted:
             else int(check_number(max_memory, "max_memory", least=1))
         )
         check_number(cg_rtol, "cg_rtol")
+        check_choice(preconditioner, PRECONDITIONERS, "preconditioner")
+        self._lissa = check_lissa(lissa, solver)
         threads = resolve_threads(n_threads)
         self.backend = "cpu" if backend == "auto" else backend
         state = backends()[self.backend]
@@ -95,9 +102,12 @@ class Fitted:
             copied += rows.nbytes
         self._copied = copied
         self.plan: Plan = make_plan(
-            fitted, n, copied, self.backend, solver, threads, self._max_memory
-        )
-        self.solver = "cholesky" if self.backend == "numpy" else self.plan.solver
+            fitted, n, copied, self.backend, solver, threads, self._max_memory,
+            preconditioner, self._lissa,
+        )  # fmt: skip
+        self.solver = self.plan.solver
+        if self.backend == "numpy" and solver != "lissa":
+            self.solver = "cholesky"
         self._data = TrainingData(
             rows,
             targets,
@@ -108,6 +118,7 @@ class Fitted:
             ),
         )
         self._cg_rtol, self._threads = cg_rtol, threads
+        self._preconditioner = preconditioner
         with explain_singular(fitted.n_features, column_names(features)):
             self._engine = self._make_engine(self._data, polish)
         self.polish = Polish(*self._engine.polish)
@@ -134,10 +145,23 @@ class Fitted:
         """Bytes held: copies of X and y that were made, per-row arrays, the factor."""
         return self._engine.nbytes + self._copied
 
+    @property
+    def solver_report(self) -> SolverReport:
+        """What iterative solves took so far: iterations, residual, preconditioner."""
+        return make_report(self.solver, self._engine.solves)
+
     def _make_engine(self, data: TrainingData, polish: bool = True) -> Engine:
+        engine: Engine
         if self.backend == "numpy":
-            return NumpyEngine(data, polish)
-        return cpu_engine(data, self.solver, polish, self._cg_rtol, self._threads)
+            engine = NumpyEngine(data, polish)
+        else:
+            solver = "cg" if self.solver == "lissa" else self.solver
+            engine = cpu_engine(
+                data, solver, polish, self._cg_rtol, self._preconditioner, self._threads
+            )
+        if self._lissa is None:
+            return engine
+        return cast("Engine", LissaEngine(engine, data, self._lissa))
 
     def _at_optimum(self) -> TrainingData:
         return replace(self._data, model=self.model)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from . import _core
+from ._lissa import LissaOptions
 from ._memory import check_fits, in_words
 from ._model import LinearModel
 from ._results import Plan
 
-SOLVERS = ("auto", "cholesky", "mixed", "cg")
+SOLVERS = ("auto", "cholesky", "mixed", "cg", "lissa")
 
 # Scratch of the widest word: slots of a Gram (64 MB) and the threads' tiles.
 _WORKSPACE = 64 * 2**20
@@ -22,13 +24,18 @@ def make_plan(
     solver: str,
     n_threads: int,
     max_memory: int,
+    preconditioner: str = "auto",
+    lissa: LissaOptions | None = None,
 ) -> Plan:
     """Return the plan, or raise MemoryError when none fits.
 
     Resident memory, in bytes: what was copied of X and y, 8 n K for each of the linear
     predictor, the residual and the weights (twice for softmax), and the factor: 8 P^2
     for softmax, 8 K q^2 for outputs with weights of their own, 8 q^2 for gaussian
-    (half as much again with ``solver="mixed"``, a diagonal of 8 K q with ``"cg"``).
+    (half as much again with ``solver="mixed"``). ``"cg"`` has a diagonal of 8 K q and,
+    unless it is Jacobi's, a preconditioner of rank r: at most 8 (r + 1) order blocks,
+    r = min(512, order / 2, what fits in 256 MB), from a sketch of 4 n K q r flops.
+    ``"lissa"`` polishes by ``"cg"``; its flops are those of one test row.
     """
     K, q = model.theta.shape
     per_row = 8 * n * K * (4 if model.family == "multinomial" else 3)
@@ -51,16 +58,25 @@ def make_plan(
         reason = "asked for"
     if solver == "mixed":
         factor += factor // 2  # H in float64 and its factor in float32
-    if solver != "cg":
+    sketching = 0
+    if solver in ("cholesky", "mixed"):
         flops = grams * n * q**2 + blocks * order**3 / 3
     else:
         factor, flops = 8 * K * q, 4.0 * n * K * q
+        if preconditioner != "jacobi":
+            rank, sketching = _core.nystroem_limits(order, blocks)
+            factor += 8 * (rank + 1) * order * blocks
+            flops *= rank
+    if lissa is not None:
+        flops = 4.0 * K * q * lissa.batch * lissa.depth * lissa.repeats
     resident = copied + per_row + factor
-    peak = resident + 16 * n * K + _WORKSPACE + n_threads * _PER_THREAD
+    peak = resident + sketching + 16 * n * K + _WORKSPACE + n_threads * _PER_THREAD
     check_fits(
         peak,
         max_memory,
         f"Influence with solver={solver!r}",
-        "solver='cg' needs no factor" if solver != "cg" else "use fewer rows",
+        "solver='cg' needs no factor"
+        if solver in ("cholesky", "mixed")
+        else "use fewer rows",
     )
     return Plan(backend, solver, reason, resident, peak, flops)
