@@ -40,7 +40,9 @@ theta = np.zeros((K, p + 1))
 classes = np.arange(max(K, 2.0))
 model = uw.LinearModel(family, theta, True, 1.0, classes=classes)
 small = uw.LinearModel(family, theta, True, 1.0, classes=classes)
-warm = uw.Influence(small, X[:3000], y[:3000], polish=False, n_threads=2)
+warm = uw.Influence(
+    small, X[:3000], y[:3000], polish=False, n_threads=2, solver=solver
+)
 warm.scores(X[:m], y[:m])  # what the libraries keep for themselves
 warm.top(X[:m], y[:m])
 del warm

@@ -5,6 +5,7 @@
 #include "cpu/blas.hpp"
 #include "cpu/pack.hpp"
 #include "simd/kernels.hpp"
+#include "wide_product.hpp"
 
 #include <algorithm>
 #include <type_traits>
@@ -138,7 +139,7 @@ void CpuBackend<T>::hessian_product(const Design<T>& X, const RowWeights& W,
   const auto segment = [q](auto matrix, index k) {
     return decltype(matrix)(matrix.data + k * q, matrix.rows, q, matrix.stride);
   };
-  sum_over_slots(threads_, X.rows(), out, [&](index begin, index end, Matrix mine) {
+  const auto by_slots = [&](index begin, index end, Matrix mine) {
     Scratch<double> packed(tile * q), products(K * tile * B);
     std::vector<Matrix> U(static_cast<std::size_t>(K));
     for (index first = begin; first < end; first += tile) {
@@ -157,7 +158,16 @@ void CpuBackend<T>::hessian_product(const Design<T>& X, const RowWeights& W,
         blas::gemm_at<double>(1, U[static_cast<std::size_t>(k)], rows, 1,
                               segment(mine, k));
     }
-  });
+  };
+  if (B * V.cols * index(sizeof(double)) < wide_bytes)
+    sum_over_slots(threads_, X.rows(), out, by_slots);
+  else
+    wide_product(threads_, X, V, out, [&](index first, std::vector<Matrix>& U) {
+      if (!W.factor.empty())
+        return weigh_coupled(W, first, U);
+      for (index k = 0; k < K; ++k)
+        weigh(W.diagonal, k, first, U[static_cast<std::size_t>(k)]);
+    });
   for (index b = 0; b < B; ++b)
     for (index j = 0; j < V.cols; ++j)
       out(b, j) += penalty[static_cast<std::size_t>(j % q)] * V(b, j);
