@@ -4,13 +4,15 @@
 #include "upweight/backend.hpp"
 
 #include <functional>
+#include <string>
 
 namespace upweight {
 
 struct CgOptions {
   double rtol = 1e-10;  // a right-hand side is done when |residual| <= rtol |b|
-  int max_iter = 0;     // 0: ten times the number of parameters
+  int max_iter = 0;     // 0: thirty times the number of parameters
   int check_every = 1;  // steps between two looks at the residuals, the only wait
+  std::string advice;   // ends the message of what does not converge
 };
 
 struct CgResult {

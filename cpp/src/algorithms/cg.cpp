@@ -17,12 +17,12 @@ namespace upweight {
 
 namespace {
 
-[[noreturn]] void throw_not_converged(double residual, int iterations, double rtol) {
+[[noreturn]] void throw_not_converged(double residual, int iterations,
+                                      const CgOptions& options) {
   std::ostringstream message;
   message << "solver: conjugate gradients left a relative residual of " << residual
-          << " after " << iterations << " iterations, expected at most " << rtol
-          << "; raise l2 or cg_rtol, take preconditioner='nystroem', or "
-             "solver='cholesky' in float64";
+          << " after " << iterations << " iterations, expected at most " << options.rtol
+          << "; raise l2 or cg_rtol" << options.advice;
   throw NotConvergedError(message.str());
 }
 
@@ -84,7 +84,7 @@ CgResult conjugate_gradients(const Backend<T>& backend, const RowOperator& apply
                              const RowOperator& precondition, Matrix B,
                              const CgOptions& options) {
   const int limit =
-      options.max_iter > 0 ? options.max_iter : static_cast<int>(10 * B.cols);
+      options.max_iter > 0 ? options.max_iter : static_cast<int>(30 * B.cols);
   Blocks<T> blocks(backend, B);
   std::vector<double> at_start(at(B.rows));
 
@@ -106,7 +106,7 @@ CgResult conjugate_gradients(const Backend<T>& backend, const RowOperator& apply
         result.worst_residual = std::max(result.worst_residual, left);
         blocks.retire(b);
       } else if (!std::isfinite(left)) {
-        throw_not_converged(left, result.iterations, options.rtol);
+        throw_not_converged(left, result.iterations, options);
       } else {
         worst = std::max(worst, left);
       }
@@ -115,7 +115,7 @@ CgResult conjugate_gradients(const Backend<T>& backend, const RowOperator& apply
   };
   for (double worst = look(); blocks.active > 0; worst = look()) {
     if (result.iterations >= limit)
-      throw_not_converged(worst, result.iterations, options.rtol);
+      throw_not_converged(worst, result.iterations, options);
     const Matrix R = blocks.first(blocks.R), P = blocks.first(blocks.P),
                  ZQ = blocks.first(blocks.ZQ), X = blocks.first(blocks.X),
                  norm2 = blocks.first(blocks.norm2);

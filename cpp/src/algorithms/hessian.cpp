@@ -141,10 +141,14 @@ void Hessian<T>::solve_by_cg(const Backend<T>& backend, const RowOperator& apply
                              const RowOperator& precondition, Matrix B,
                              const Progress& progress) const {
   const index at_once = block_rows(B.cols);
+  CgOptions options = cg_;
+  options.advice = solver_ == Solver::cg && rank() == 0
+                       ? ", take preconditioner='nystroem', or solver='cholesky'"
+                       : ", or take solver='cholesky'";
   for (index first = 0; first < B.rows; first += at_once) {
     const index rows = std::min(at_once, B.rows - first);
-    const CgResult result =
-        conjugate_gradients(backend, apply, precondition, B.block(first, rows), cg_);
+    const CgResult result = conjugate_gradients(backend, apply, precondition,
+                                                B.block(first, rows), options);
     {
       const std::lock_guard lock(ledger_->mutex);
       SolveTotals& totals = ledger_->totals;
