@@ -54,9 +54,10 @@ def everything(inf: uw.Influence, case: Case) -> dict[str, Array]:
         results[f"{field} scores"] = getattr(top, f"{field}_scores")
     results["model"] = inf.covariance("model")
     results["sandwich"] = inf.covariance("sandwich")
+    results["one_step"] = inf.scores(*test, method="one_step")
+    results["leverage"] = inf.leverage()
+    results["leverage estimate"] = inf.leverage_estimate(70).values
     if inf.solver == "cholesky":
-        results["one_step"] = inf.scores(*test, method="one_step")
-        results["leverage"] = inf.leverage()
         results["jackknife"] = inf.covariance("jackknife")
     return results
 

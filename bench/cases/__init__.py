@@ -6,6 +6,7 @@ from __future__ import annotations
 from ..runner import Case
 from . import (
     accuracy,
+    cg,
     fit,
     hessian,
     leave_one_out,
@@ -26,6 +27,7 @@ CASES: tuple[Case, ...] = (
     *fit.CASES,
     *leave_one_out.CASES,
     *path.CASES,
+    *cg.CASES,
     *shapes.CASES,
     *text.CASES,
 )

@@ -36,6 +36,17 @@ py::tuple top_tuple(const TopK& top, index m) {
                         top.pairs_scanned);
 }
 
+/// A Python callable, or None, as the core calls it: without the GIL. The caller's
+/// reference outlives the call.
+Progress progress_of(const py::object& callable) {
+  if (callable.is_none())
+    return {};
+  return [callable = py::handle(callable)](index solved) {
+    const py::gil_scoped_acquire gil;
+    callable(solved);
+  };
+}
+
 template <class T>
 void register_engine(py::module_& module, const char* name) {
   using E = Engine<T>;
@@ -50,14 +61,14 @@ void register_engine(py::module_& module, const char* name) {
       .def(py::init([](py::object X, bool intercept, Family family, index outputs,
                        Input<double> y, py::object weights, std::vector<double> penalty,
                        py::object row_gram, std::vector<double> theta, Solver solver,
-                       bool polish, bool hard_labels, double cg_rtol, int cg_max_iter,
-                       int n_threads) {
+                       bool polish, bool hard_labels, double cg_rtol,
+                       Preconditioner preconditioner, int n_threads) {
              InfluenceOptions options;
              options.solver = solver;
              options.polish = polish;
              options.hard_labels = hard_labels;
              options.cg.rtol = cg_rtol;
-             options.cg.max_iter = cg_max_iter;
+             options.preconditioner = preconditioner;
              return std::make_unique<E>(
                  hold<T>(std::move(X), intercept, family, outputs, std::move(y),
                          std::move(weights), std::move(penalty), std::move(row_gram)),
@@ -66,20 +77,21 @@ void register_engine(py::module_& module, const char* name) {
            py::arg("X"), py::arg("intercept"), py::arg("family"), py::arg("outputs"),
            py::arg("y").noconvert(), py::arg("weights"), py::arg("penalty"),
            py::arg("row_gram"), py::arg("theta"), py::arg("solver"), py::arg("polish"),
-           py::arg("hard_labels"), py::arg("cg_rtol"), py::arg("cg_max_iter"),
+           py::arg("hard_labels"), py::arg("cg_rtol"), py::arg("preconditioner"),
            py::arg("n_threads"))
       .def(
           "scores",
           [](const E& self, const py::object& test, const Input<double>& y,
-             Target target, Method method, Input<T> out) {
+             Target target, Method method, Input<T> out, const py::object& progress) {
             const Design<T> X =
                 design_of<T>(test, self->problem().design.intercept, "X_test");
             const ConstMatrix labels = view<double>(y, "y_test");
             const MatrixView<T> to = writable<T>(out, "out");
-            released([&] { self->scores(X, labels, target, method, to); });
+            const Progress tell = progress_of(progress);
+            released([&] { self->scores(X, labels, target, method, to, tell); });
           },
           py::arg("test"), py::arg("y").noconvert(), py::arg("target"),
-          py::arg("method"), py::arg("out").noconvert())
+          py::arg("method"), py::arg("out").noconvert(), py::arg("progress"))
       .def(
           "mean_scores",
           [](const E& self, const py::object& test, const Input<double>& y,
@@ -94,12 +106,81 @@ void register_engine(py::module_& module, const char* name) {
           py::arg("out").noconvert())
       .def(
           "gradient_scores",
-          [](const E& self, const Input<double>& gradients, Input<T> out) {
+          [](const E& self, const Input<double>& gradients, Input<T> out,
+             const py::object& progress) {
             const ConstMatrix G = view<double>(gradients, "gradients");
             const MatrixView<T> to = writable<T>(out, "out");
-            released([&] { self->gradient_scores(G, to); });
+            const Progress tell = progress_of(progress);
+            released([&] { self->gradient_scores(G, to, tell); });
           },
-          py::arg("gradients").noconvert(), py::arg("out").noconvert())
+          py::arg("gradients").noconvert(), py::arg("out").noconvert(),
+          py::arg("progress"))
+      .def(
+          "products",
+          [](const E& self, const Input<double>& directions, Input<T> out) {
+            const ConstMatrix V = view<double>(directions, "directions");
+            const MatrixView<T> to = writable<T>(out, "out");
+            released([&] { self->products(V, to); });
+          },
+          py::arg("directions").noconvert(), py::arg("out").noconvert())
+      .def(
+          "target_gradients",
+          [filled](const E& self, const py::object& test, const Input<double>& y,
+                   Target target) {
+            const Design<T> X =
+                design_of<T>(test, self->problem().design.intercept, "X_test");
+            const ConstMatrix labels = view<double>(y, "y_test");
+            return filled(X.rows(), self->problem().parameters(), [&](Matrix out) {
+              self->target_gradients(X, labels, target, out);
+            });
+          },
+          py::arg("test"), py::arg("y").noconvert(), py::arg("target"))
+      .def(
+          "sampled_solve",
+          [filled](const E& self, const Input<double>& right,
+                   const Input<std::int64_t>& sample, double scale) {
+            const ConstMatrix B = view<double>(right, "right");
+            const auto rows = matrix<const std::int64_t>(sample, "sample");
+            double largest = 0;
+            py::array_t<double> v = filled(B.rows, B.cols, [&](Matrix out) {
+              largest =
+                  self->sampled_solve(B, rows.data, rows.rows, rows.cols, scale, out);
+            });
+            return py::make_tuple(v, largest);
+          },
+          py::arg("right").noconvert(), py::arg("sample").noconvert(), py::arg("scale"))
+      .def(
+          "solve",
+          [filled](const E& self, const Input<double>& right,
+                   const py::object& progress) {
+            const ConstMatrix B = view<double>(right, "right");
+            const Progress tell = progress_of(progress);
+            return filled(B.rows, B.cols, [&](Matrix out) {
+              self->backend().copy(B, out);
+              self->solve(out, tell);
+            });
+          },
+          py::arg("right").noconvert(), py::arg("progress"))
+      .def(
+          "gradient",
+          [filled](const E& self, const Input<double>& slopes) {
+            const ConstMatrix a = view<double>(slopes, "slopes");
+            const Problem<T>& problem = self->problem();
+            return filled(problem.outputs, problem.design.columns(), [&](Matrix out) {
+              self->backend().gradient(problem.design, a, out);
+            });
+          },
+          py::arg("slopes").noconvert())
+      .def(
+          "moves",
+          [filled](const E& self, const Input<double>& theta) {
+            const ConstMatrix step = view<double>(theta, "theta");
+            const Problem<T>& problem = self->problem();
+            return filled(problem.design.rows(), problem.outputs, [&](Matrix out) {
+              self->backend().linear_predictor(problem.design, step, out);
+            });
+          },
+          py::arg("theta").noconvert())
       .def(
           "top",
           [](const E& self, const py::object& test, const Input<double>& y,
@@ -119,18 +200,24 @@ void register_engine(py::module_& module, const char* name) {
                              G.rows);
           },
           py::arg("gradients").noconvert(), py::arg("k"))
-      .def("self_influence",
-           [filled](const E& self) {
-             return filled(self->problem().design.rows(), 1,
-                           [&](Matrix out) { self->self_influence(out); });
-           })
-      .def("leverage",
-           [filled](const E& self) {
-             const Problem<T>& problem = self->problem();
-             const bool each = coupling_of(problem.family) == Coupling::separate;
-             return filled(problem.design.rows(), each ? problem.outputs : 1,
-                           [&](Matrix out) { self->leverage(out); });
-           })
+      .def(
+          "self_influence",
+          [filled](const E& self, const py::object& progress) {
+            const Progress tell = progress_of(progress);
+            return filled(self->problem().design.rows(), 1,
+                          [&](Matrix out) { self->self_influence(out, tell); });
+          },
+          py::arg("progress"))
+      .def(
+          "leverage",
+          [filled](const E& self, const py::object& progress) {
+            const Problem<T>& problem = self->problem();
+            const bool each = coupling_of(problem.family) == Coupling::separate;
+            const Progress tell = progress_of(progress);
+            return filled(problem.design.rows(), each ? problem.outputs : 1,
+                          [&](Matrix out) { self->leverage(out, tell); });
+          },
+          py::arg("progress"))
       .def("gradient_outer_product",
            [filled](const E& self) {
              const index P = self->problem().parameters();
@@ -217,6 +304,15 @@ void register_engine(py::module_& module, const char* name) {
                                return py::make_tuple(polish.steps, polish.move,
                                                      polish.left, polish.gradient_norm);
                              })
+      .def_property_readonly(
+          "solves",
+          [](const E& self) {
+            const SolveTotals totals = self->state().hessian.totals();
+            return py::make_tuple(self->state().hessian.rank(), totals.runs,
+                                  totals.right_hand_sides, totals.iterations,
+                                  totals.column_steps, totals.most_iterations,
+                                  totals.worst_residual, totals.block_bytes);
+          })
       .def_property_readonly("nbytes", [](const E& self) { return self->bytes(); });
 }
 
@@ -229,6 +325,18 @@ void register_influence(py::module_& module) {
       .value("cg", Solver::cg)
       .value("dual", Solver::dual)
       .finalize();
+  py::native_enum<Preconditioner>(module, "Preconditioner", "enum.Enum")
+      .value("auto", Preconditioner::automatic)
+      .value("nystroem", Preconditioner::nystroem)
+      .value("jacobi", Preconditioner::jacobi)
+      .finalize();
+  module.def(
+      "nystroem_limits",
+      [](index order, index count) {
+        return py::make_tuple(nystroem_rank_limit(order, count),
+                              nystroem_workspace(order, count));
+      },
+      py::arg("order"), py::arg("count"));
   py::native_enum<Target>(module, "Target", "enum.Enum")
       .value("loss", Target::loss)
       .value("margin", Target::margin)

@@ -17,17 +17,21 @@ except ImportError as error:
 from ._config import backends, show_config
 from ._fit import fit
 from ._influence import Influence
+from ._leverage import LeverageEstimate
 from ._loo_path import LooPath, loo_path
 from ._model import LinearModel
 from ._results import TopK
+from ._solver import SolverReport
 from .adapters import register_adapter
 from .errors import NotConvergedError, UnsupportedModelError
 
 __all__ = [
     "Influence",
+    "LeverageEstimate",
     "LinearModel",
     "LooPath",
     "NotConvergedError",
+    "SolverReport",
     "TopK",
     "UnsupportedModelError",
     "backends",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from . import _core, reference
 from ._family import core_family
 from ._model import FloatArray, LinearModel
+from ._solver import Progress, Solves
 from ._sparse import Rows, core_rows, dense
 
 Top = tuple[NDArray[np.int64], FloatArray, NDArray[np.int64], FloatArray, int]
@@ -38,17 +39,35 @@ class Engine(Protocol):
     def polish(self) -> tuple[int, float, float, float]: ...
     @property
     def nbytes(self) -> int: ...
+    @property
+    def solves(self) -> Solves: ...
     def scores(
-        self, test: Rows, y: FloatArray, of: str, method: str, out: NDArray[Any]
+        self,
+        test: Rows,
+        y: FloatArray,
+        of: str,
+        method: str,
+        out: NDArray[Any],
+        progress: Progress = None,
     ) -> None: ...
     def mean_scores(
         self, test: Rows, y: FloatArray, of: str, out: NDArray[Any]
     ) -> None: ...
-    def gradient_scores(self, gradients: FloatArray, out: NDArray[Any]) -> None: ...
+    def gradient_scores(
+        self, gradients: FloatArray, out: NDArray[Any], progress: Progress = None
+    ) -> None: ...
+    def products(self, directions: FloatArray, out: NDArray[Any]) -> None: ...
+    def target_gradients(self, test: Rows, y: FloatArray, of: str) -> FloatArray: ...
+    def solve(self, right: FloatArray, progress: Progress = None) -> FloatArray: ...
+    def sampled_solve(
+        self, right: FloatArray, sample: NDArray[np.int64], scale: float
+    ) -> tuple[FloatArray, float]: ...
+    def gradient(self, slopes: FloatArray) -> FloatArray: ...
+    def moves(self, theta: FloatArray) -> FloatArray: ...
     def top(self, test: Rows, y: FloatArray, of: str, k: int) -> Top: ...
     def gradient_top(self, gradients: FloatArray, k: int) -> Top: ...
-    def self_influence(self) -> FloatArray: ...
-    def leverage(self) -> FloatArray: ...
+    def self_influence(self, progress: Progress = None) -> FloatArray: ...
+    def leverage(self, progress: Progress = None) -> FloatArray: ...
     def gradient_outer_product(self) -> FloatArray: ...
     def inverse_hessian(self) -> FloatArray: ...
     def inverse_blocks(self) -> FloatArray: ...
@@ -84,7 +103,12 @@ class TrainingData:
 
 
 def cpu_engine(
-    data: TrainingData, solver: str, polish: bool, cg_rtol: float, n_threads: int
+    data: TrainingData,
+    solver: str,
+    polish: bool,
+    cg_rtol: float,
+    preconditioner: str,
+    n_threads: int,
 ) -> Engine:
     """Return the compiled core on the host's processor."""
     kind = _core.Influence32 if data.X.dtype == np.float32 else _core.Influence64
@@ -103,7 +127,7 @@ def cpu_engine(
         polish,
         model.classes is not None and model.family != "gaussian",
         cg_rtol,
-        0,
+        getattr(_core.Preconditioner, preconditioner),
         n_threads,
     )
     return _CpuEngine(core)
@@ -142,19 +166,59 @@ class _CpuEngine:
     def nbytes(self) -> int:
         return int(self._core.nbytes)
 
+    @property
+    def solves(self) -> Solves:
+        solves: Solves = self._core.solves
+        return solves
+
     def scores(
-        self, test: Rows, y: FloatArray, of: str, method: str, out: NDArray[Any]
+        self,
+        test: Rows,
+        y: FloatArray,
+        of: str,
+        method: str,
+        out: NDArray[Any],
+        progress: Progress = None,
     ) -> None:
         target, how = getattr(_core.Target, of), getattr(_core.Method, method)
-        self._core.scores(core_rows(test), y, target, how, out)
+        self._core.scores(core_rows(test), y, target, how, out, progress)
 
     def mean_scores(
         self, test: Rows, y: FloatArray, of: str, out: NDArray[Any]
     ) -> None:
         self._core.mean_scores(core_rows(test), y, getattr(_core.Target, of), out)
 
-    def gradient_scores(self, gradients: FloatArray, out: NDArray[Any]) -> None:
-        self._core.gradient_scores(gradients, out)
+    def gradient_scores(
+        self, gradients: FloatArray, out: NDArray[Any], progress: Progress = None
+    ) -> None:
+        self._core.gradient_scores(gradients, out, progress)
+
+    def products(self, directions: FloatArray, out: NDArray[Any]) -> None:
+        self._core.products(directions, out)
+
+    def target_gradients(self, test: Rows, y: FloatArray, of: str) -> FloatArray:
+        gradients: FloatArray = self._core.target_gradients(
+            core_rows(test), y, getattr(_core.Target, of)
+        )
+        return gradients
+
+    def solve(self, right: FloatArray, progress: Progress = None) -> FloatArray:
+        solutions: FloatArray = self._core.solve(right, progress)
+        return solutions
+
+    def sampled_solve(
+        self, right: FloatArray, sample: NDArray[np.int64], scale: float
+    ) -> tuple[FloatArray, float]:
+        found: tuple[FloatArray, float] = self._core.sampled_solve(right, sample, scale)
+        return found
+
+    def gradient(self, slopes: FloatArray) -> FloatArray:
+        gradient: FloatArray = self._core.gradient(slopes)
+        return gradient
+
+    def moves(self, theta: FloatArray) -> FloatArray:
+        moves: FloatArray = self._core.moves(theta)
+        return moves
 
     def top(self, test: Rows, y: FloatArray, of: str, k: int) -> Top:
         top: Top = self._core.top(core_rows(test), y, getattr(_core.Target, of), k)
@@ -164,12 +228,12 @@ class _CpuEngine:
         top: Top = self._core.gradient_top(gradients, k)
         return top
 
-    def self_influence(self) -> FloatArray:
-        values: FloatArray = self._core.self_influence()
+    def self_influence(self, progress: Progress = None) -> FloatArray:
+        values: FloatArray = self._core.self_influence(progress)
         return values[:, 0]
 
-    def leverage(self) -> FloatArray:
-        values: FloatArray = self._core.leverage()
+    def leverage(self, progress: Progress = None) -> FloatArray:
+        values: FloatArray = self._core.leverage(progress)
         return values[:, 0] if values.shape[1] == 1 else values
 
     def gradient_outer_product(self) -> FloatArray:
@@ -260,6 +324,7 @@ class NumpyEngine:
             model.family, data.y, self.linear_predictor
         )
         self.nbytes = int(self.residual.nbytes + self.linear_predictor.nbytes)
+        self.solves: Solves = (0, 0, 0, 0, 0, 0, 0.0, 0)
 
     def coordinates(self, data: TrainingData) -> tuple[TrainingData, Engine]:
         return data, self
@@ -269,7 +334,13 @@ class NumpyEngine:
         return reference.target_gradient(of, self._problem, self._theta, test, y)
 
     def scores(
-        self, test: Rows, y: FloatArray, of: str, method: str, out: NDArray[Any]
+        self,
+        test: Rows,
+        y: FloatArray,
+        of: str,
+        method: str,
+        out: NDArray[Any],
+        progress: Progress = None,
     ) -> None:
         if method == "influence":
             self.gradient_scores(self._gradients(test, y, of), out)
@@ -285,8 +356,32 @@ class NumpyEngine:
         mean = self._gradients(test, y, of).mean(axis=0, keepdims=True)
         self.gradient_scores(mean, out)
 
-    def gradient_scores(self, gradients: FloatArray, out: NDArray[Any]) -> None:
+    def gradient_scores(
+        self, gradients: FloatArray, out: NDArray[Any], progress: Progress = None
+    ) -> None:
         out[...] = reference.scores(self._problem, self._theta, gradients)
+
+    def products(self, directions: FloatArray, out: NDArray[Any]) -> None:
+        out[...] = directions @ reference.gradients(self._problem, self._theta).T
+
+    def target_gradients(self, test: Rows, y: FloatArray, of: str) -> FloatArray:
+        return self._gradients(test, y, of)
+
+    def solve(self, right: FloatArray, progress: Progress = None) -> FloatArray:
+        H = reference.hessian(self._problem, self._theta)
+        return np.ascontiguousarray(reference.solve(self._problem, H, right.T).T)
+
+    def sampled_solve(
+        self, right: FloatArray, sample: NDArray[np.int64], scale: float
+    ) -> tuple[FloatArray, float]:
+        found = reference.lissa(self._problem, self._theta, right, sample, scale)
+        return found, float(np.abs(found).max())
+
+    def gradient(self, slopes: FloatArray) -> FloatArray:
+        return np.asarray(slopes.T @ self._problem.design())
+
+    def moves(self, theta: FloatArray) -> FloatArray:
+        return np.asarray(self._problem.design() @ theta.T)
 
     def top(self, test: Rows, y: FloatArray, of: str, k: int) -> Top:
         return self.gradient_top(self._gradients(test, y, of), k)
@@ -295,10 +390,10 @@ class NumpyEngine:
         scores = reference.scores(self._problem, self._theta, gradients)
         return (*reference.top(scores, k), scores.size)
 
-    def self_influence(self) -> FloatArray:
+    def self_influence(self, progress: Progress = None) -> FloatArray:
         return reference.self_influence(self._problem, self._theta)
 
-    def leverage(self) -> FloatArray:
+    def leverage(self, progress: Progress = None) -> FloatArray:
         return reference.leverage(self._problem, self._theta)
 
     def gradient_outer_product(self) -> FloatArray:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,14 @@ from ._config import backends
 from ._engine import Engine, NumpyEngine, TrainingData, cpu_engine
 from ._fit import explain_singular, penalty_vector
 from ._leave_out import LeftOut
+from ._lissa import LissaEngine, check_lissa
 from ._memory import available_memory, check_fits
 from ._model import LinearModel
 from ._plan import SOLVERS, dual_is_defined, make_plan, shape_of
 from ._results import Plan, Polish
 from ._row_sets import RowSets
 from ._row_space import RowSpace, RowSpaceEngine
+from ._solver import PRECONDITIONERS, SolverReport, make_report
 from ._sparse import Rows, SparseRows, linear_predictor
 from ._targets import TargetRows
 from ._validate import (
@@ -65,6 +68,8 @@ class Fitted:
         temperature: float | None = None,
         max_memory: int | None = None,
         cg_rtol: float = 1e-10,
+        preconditioner: str = "auto",
+        lissa: Mapping[str, Any] | None = None,
     ) -> None:
         check_choice(backend, ("auto", *backends()), "backend")
         check_choice(solver, SOLVERS, "solver")
@@ -75,6 +80,8 @@ class Fitted:
             else int(check_number(max_memory, "max_memory", least=1))
         )
         check_number(cg_rtol, "cg_rtol")
+        check_choice(preconditioner, PRECONDITIONERS, "preconditioner")
+        self._lissa = check_lissa(lissa, solver)
         threads = resolve_threads(n_threads)
         self.backend = "cpu" if backend == "auto" else backend
         state = backends()[self.backend]
@@ -116,10 +123,11 @@ class Fitted:
             raise ValueError("solver: 'dual' needs l2 > 0, got 0")
         shape = shape_of(rows, fitted, weights)
         self.plan: Plan = make_plan(
-            fitted, shape, copied, self.backend, solver, threads, self._max_memory
-        )
+            fitted, shape, copied, self.backend, solver, threads, self._max_memory,
+            preconditioner, self._lissa,
+        )  # fmt: skip
         self.solver = self.plan.solver
-        if self.backend == "numpy" and fitted.kernel is None:
+        if self.backend == "numpy" and fitted.kernel is None and solver != "lissa":
             self.solver = "cholesky"
         self._data = TrainingData(
             rows,
@@ -131,6 +139,7 @@ class Fitted:
             ),
         )
         self._cg_rtol, self._threads = cg_rtol, threads
+        self._preconditioner = preconditioner
         self._space: RowSpace | None = None
         if self.solver == "dual":
             self._space = RowSpace.make(
@@ -166,20 +175,32 @@ class Fitted:
         """Bytes held: copies of X and y that were made, per-row arrays, the factor."""
         return self._engine.nbytes + self._copied
 
+    @property
+    def solver_report(self) -> SolverReport:
+        """What iterative solves took so far: iterations, residual, preconditioner."""
+        return make_report(self.solver, self._engine.solves)
+
     def _make_engine(self, data: TrainingData, polish: bool = True) -> Engine:
         if self._space is not None:
             return RowSpaceEngine(
                 data, self._space, lambda inner: self._base_engine(inner, polish)
             )
-        return self._base_engine(data, polish)
+        engine = self._base_engine(data, polish)
+        if self._lissa is None:
+            return engine
+        return cast("Engine", LissaEngine(engine, data, self._lissa))
 
     def _base_engine(self, data: TrainingData, polish: bool) -> Engine:
         if self.backend == "numpy":
             return NumpyEngine(data, polish)
         solver = self.solver
+        if solver == "lissa":
+            solver = "cg"
         if solver == "dual" and data.row_gram is None:
             solver = "cholesky"  # in coordinates
-        return cpu_engine(data, solver, polish, self._cg_rtol, self._threads)
+        return cpu_engine(
+            data, solver, polish, self._cg_rtol, self._preconditioner, self._threads
+        )
 
     def _at_optimum(self) -> TrainingData:
         return replace(self._data, model=self.model)

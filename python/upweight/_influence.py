@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._estimates import Estimates
 from ._exact_top import certified_top
 from ._fit import explain_singular
 from ._memory import available_memory
 from ._model import FloatArray
-from ._removals import Removals
 from ._results import TopK, meaning
 from ._row_sets import single_rows
 from ._targets import METHODS
@@ -23,7 +23,7 @@ from ._validate import (
 )
 
 
-class Influence(Removals):
+class Influence(Estimates):
     """Influence of every training row of a fitted model.
 
     A score ``S[t, i] = g_t' H^-1 g_i`` predicts by how much a target of test row t
@@ -44,11 +44,14 @@ class Influence(Removals):
         The weights it was fitted with. Class weights are the estimator's own.
     backend : {"auto", "cpu", "numpy"}
         ``"numpy"`` is the naive definition, for verification.
-    solver : {"auto", "cholesky", "mixed", "cg"}
+    solver : {"auto", "cholesky", "mixed", "cg", "lissa"}
         ``"cholesky"`` factors the Hessian in float64. ``"mixed"`` factors it in
         float32 and refines every solution in float64 by conjugate gradients: half the
-        time for a large P and few test rows. ``"cg"`` never forms it. ``"auto"``
-        takes ``"cholesky"`` when that fits in memory; see `plan`.
+        time for a large P and few test rows. ``"cg"`` never forms it: conjugate
+        gradients through X, with `preconditioner`. ``"auto"`` takes ``"cholesky"`` when
+        that fits in memory, else ``"cg"``; see `plan`. ``"lissa"`` estimates scores by
+        the stochastic recursion of Koh and Liang (2017): slow and noisy, to compare
+        with.
     dtype : {None, "float32", "float64"}
         Of the data. None keeps float32 and makes float64 of all else. The Hessian,
         its factor and all sums over rows are float64 in either case.
@@ -68,7 +71,20 @@ class Influence(Removals):
     max_memory : int, optional
         Bytes that results and workspace may take; what the system has, by default.
     cg_rtol : float, default 1e-10
-        Relative residual at which ``solver="cg"`` and ``"mixed"`` stop.
+        Relative residual at which ``solver="cg"`` and ``"mixed"`` stop, for each
+        right-hand side on its own. Residuals are those of the recursion; rounding keeps
+        true ones above about 1e-16 times H's condition.
+    preconditioner : {"auto", "nystroem", "jacobi"}
+        Of ``solver="cg"``. ``"nystroem"``: a randomised sketch of the Hessian
+        (Frangella, Tropp and Udell 2021) beside its diagonal, for columns that are
+        correlated or far from centred. ``"jacobi"``: the diagonal alone. ``"auto"``
+        sketches, and keeps the sketch when that promises half the iterations;
+        `solver_report` says which it was.
+    lissa : dict, optional
+        Of ``solver="lissa"``: ``depth`` (steps of a recursion, 5000), ``repeats`` (that
+        are averaged, 10), ``batch`` (rows sampled a step, 32), ``scale`` (what the
+        Hessian is divided by; None for a bound of every sample's, n max |W_i| |x_i|^2
+        + l2) and ``seed`` (0).
 
     Attributes
     ----------
@@ -80,6 +96,8 @@ class Influence(Removals):
         Why, and what it costs.
     polish : Polish
         What polishing did.
+    solver_report : SolverReport
+        Iterations, residuals and preconditioner of all iterative solves so far.
     n_rows : int
         Number of training rows, n.
 
@@ -131,6 +149,7 @@ class Influence(Removals):
         reduce: str | None = None,
         out: NDArray[Any] | None = None,
         tol: float = 1e-6,
+        progress: bool = False,
     ) -> NDArray[Any]:
         """Predict the change of each test row's target without each training row.
 
@@ -160,12 +179,16 @@ class Influence(Removals):
             Where to write, of the data's dtype; may be a memory map.
         tol : float, default 1e-6
             With ``method="exact"``, as in `leave_one_out`.
+        progress : bool, default False
+            Show a bar of the solves of ``solver="cg"`` and ``"mixed"`` (needs tqdm).
+            Solvers with a float64 factor are done at once and show none.
 
         Returns
         -------
         ndarray of shape (m, n), or (n,) with ``reduce="mean"``
             Entry [t, i]: predicted change of target t when training row i is removed.
-            For a loss, positive = helpful, negative = harmful.
+            For a loss, positive = helpful, negative = harmful. ``solver="lissa"``
+            estimates it: `score_estimate` also has the standard errors.
 
         Raises
         ------
@@ -173,6 +196,15 @@ class Influence(Removals):
             For shapes, labels or arguments that do not fit.
         MemoryError
             When (m, n) does not fit in memory: use `top`, or `out`.
+        NotConvergedError
+            When an iterative solver does not reach `cg_rtol`.
+        ImportError
+            For ``progress=True`` without tqdm.
+
+        Notes
+        -----
+        With ``solver="cg"`` or ``"mixed"``, ``"one_step"`` solves for all n training
+        rows (times the outputs of a softmax) to have their leverages.
         """
         check_choice(method, METHODS, "method")
         if reduce is not None:
@@ -186,7 +218,8 @@ class Influence(Removals):
             if reduce == "mean":
                 gradients = gradients.mean(axis=0, keepdims=True)
             out = self._output(len(gradients), out, reduce)
-            self._engine.gradient_scores(gradients, _two_dimensional(out))
+            with self._bar(progress, len(gradients), "scores") as tell:
+                self._engine.gradient_scores(gradients, _two_dimensional(out), tell)
             return out
         if method == "exact":
             found = self.leave_one_out(tol=tol).scores(X_test, y_test, of=of, out=out)
@@ -194,11 +227,17 @@ class Influence(Removals):
         test, targets, of = self._targets.rows(X_test, y_test, of)
         m = 1 if reduce == "mean" else len(test)
         out = self._output(m, out, reduce)
-        with explain_singular(self.model.n_features, None):
+        solves = m
+        if method == "one_step":
+            solves = m * self.model.n_outputs + self._leverage_solves()
+        with (
+            explain_singular(self.model.n_features, None),
+            self._bar(progress, solves, "scores") as tell,
+        ):
             if reduce == "mean":
                 self._engine.mean_scores(test, targets, of, _two_dimensional(out))
             else:
-                self._engine.scores(test, targets, of, method, out)
+                self._engine.scores(test, targets, of, method, out, tell)
         return out
 
     def top(
@@ -242,7 +281,8 @@ class Influence(Removals):
         ------
         ValueError
             For shapes, labels or arguments that do not fit, and for ``"one_step"`` or
-            ``"exact"`` with ``solver="cg"`` or ``"mixed"``: no float64 factor.
+            ``"exact"`` with ``solver="cg"`` or ``"mixed"``: their bounds need a float64
+            factor.
 
         Notes
         -----
@@ -287,29 +327,6 @@ class Influence(Removals):
             helpful.certain, harmful.certain, verified,
             tol if method == "exact" else None, lost,
         )  # fmt: skip
-
-    def self_influence(self) -> FloatArray:
-        """Return S[i, i] = g_i' H^-1 g_i of every training row, float64 (n,).
-
-        The predicted rise of a row's own weighted loss when the row is removed; never
-        negative. Koh and Liang (2017, section 5.4) rank suspicious labels by it.
-        """
-        return self._engine.self_influence()
-
-    def leverage(self) -> FloatArray:
-        """Return the leverage of every training row, float64 (n,), in 0 to 1.
-
-        h_i = w_i x_i' H^-1 x_i, the diagonal of the hat matrix of the (weighted) least
-        squares problem at the optimum; its sum is the effective number of parameters.
-        Several gaussian targets share one; for the multinomial it is the trace of
-        W_i C_ii, at most K - 1; one against the rest gives (n, K), one a class.
-
-        Raises
-        ------
-        ValueError
-            With ``solver="cg"`` or ``"mixed"``: they have no float64 factor.
-        """
-        return self._engine.leverage()
 
     def gradient_outer_product(self) -> FloatArray:
         """Return sum_i g_i g_i' (P, P), the empirical Fisher information.

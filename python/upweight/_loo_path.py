@@ -282,7 +282,7 @@ def _held_out(
         model.n_features, model.l2, model.fit_intercept, model.intercept_l2
     )
     data = TrainingData(training.X, training.y, training.weights, model, penalty)
-    engine = cpu_engine(data, "cholesky", False, 1e-10, threads)
+    engine = cpu_engine(data, "cholesky", False, 1e-10, "auto", threads)
     n, eta = len(training.X), engine.linear_predictor.copy()
     bound = np.empty(n)
     at_once = max(1024, _REFINED_BYTES // (16 * model.theta.size))

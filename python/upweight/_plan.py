@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from . import _core
+from ._lissa import LissaOptions
 from ._memory import check_fits, in_words
 from ._model import FloatArray, LinearModel
 from ._results import Plan
 from ._sparse import Rows, SparseRows
 
-SOLVERS = ("auto", "cholesky", "mixed", "dual", "cg")
+SOLVERS = ("auto", "cholesky", "mixed", "dual", "cg", "lissa")
 
 # Scratch of the widest word: slots of a Gram (64 MB) and the threads' tiles.
 _WORKSPACE = 64 * 2**20
@@ -95,6 +97,7 @@ class Cost:
 def costs(shape: Shape) -> dict[str, Cost]:
     """Return what each solver takes; the dual's where it is defined by the shape."""
     found = [_cholesky(shape), _mixed(shape), _cg(shape), _dual(shape)]
+    found.append(replace(_cg(shape), solver="lissa"))
     return {cost.solver: cost for cost in found}
 
 
@@ -124,7 +127,17 @@ def _cg(shape: Shape) -> Cost:
     step = 4.0 * shape.entries * shape.outputs
     weight = _PANEL if shape.sparse else 1
     total = weight * step * _RIGHT_HAND_SIDES * _CG_ITERATIONS
-    return Cost("cg", 8 * P, 5 * 8 * P * 64, step, total)
+    return Cost("cg", 8 * P, 8 * P, step, total)
+
+
+def _with_sketch(shape: Shape, cost: Cost) -> Cost:
+    """Add the longest sketch that the preconditioner of cg may take."""
+    order = shape.columns * (shape.outputs if shape.coupled else 1)
+    rank, sketching = _core.nystroem_limits(order, shape.blocks)
+    factor = cost.factor + 8 * (rank + 1) * order * shape.blocks
+    return replace(
+        cost, factor=factor, peak=factor + sketching, setup=cost.setup * rank
+    )
 
 
 def _dual(shape: Shape) -> Cost:
@@ -160,6 +173,8 @@ def make_plan(
     solver: str,
     n_threads: int,
     max_memory: int,
+    preconditioner: str = "auto",
+    lissa: LissaOptions | None = None,
 ) -> Plan:
     """Return the plan, or raise MemoryError when none fits.
 
@@ -168,7 +183,10 @@ def make_plan(
     ``"cholesky"`` 8 P^2 for softmax, 8 K q^2 for outputs with weights of their own,
     8 q^2 for gaussian; ``"mixed"`` half as much again; ``"dual"`` 8 n^2 for each of the
     inner products, their factor, the coordinates and each output's Hessian (twice
-    where rows have no weight); ``"cg"`` 8 K q.
+    where rows have no weight). ``"cg"`` has a diagonal of 8 K q and, unless it is
+    Jacobi's, a preconditioner of rank r: at most 8 (r + 1) order blocks,
+    r = min(512, order / 2, what fits in 256 MB), from a sketch of 4 n K q r flops.
+    ``"lissa"`` polishes by ``"cg"``; its flops are those of one test row.
     """
     K = shape.outputs
     room = max_memory - copied - shape.per_row - 16 * shape.rows * K - _WORKSPACE
@@ -178,6 +196,11 @@ def make_plan(
         chosen, reason, runner_up = _choose(model, shape, choices, room)
     else:
         chosen, reason, runner_up = choices[solver], "asked for", None
+    if chosen.solver in ("cg", "lissa") and preconditioner != "jacobi":
+        chosen = _with_sketch(shape, chosen)
+    if lissa is not None:
+        each = 4.0 * K * shape.columns * lissa.batch
+        chosen = replace(chosen, setup=each * lissa.depth * lissa.repeats)
     resident = copied + shape.per_row + chosen.factor
     peak = max_memory - room + chosen.peak
     check_fits(
@@ -185,7 +208,7 @@ def make_plan(
         max_memory,
         f"Influence with solver={chosen.solver!r}",
         "solver='cg' needs no factor"
-        if chosen.solver != "cg" and not shape.kernel
+        if chosen.solver not in ("cg", "lissa") and not shape.kernel
         else "use fewer rows",
     )
     return Plan(

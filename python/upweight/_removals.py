@@ -386,10 +386,9 @@ class Removals(Fitted):
         Diagnostics
             Its docstring gives the formula, unit and sign of each number.
 
-        Raises
-        ------
-        ValueError
-            With ``solver="cg"`` or ``"mixed"``: they have no float64 factor.
+        Notes
+        -----
+        ``solver="cg"`` and ``"mixed"`` solve for the leverage of every row first.
 
         Examples
         --------

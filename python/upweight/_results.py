@@ -152,7 +152,9 @@ class Plan:
     peak_bytes : int
         Bound on what construction uses beyond the caller's own arrays.
     setup_flops : float
-        Floating-point operations of one Hessian and its factor (or one cg step).
+        Floating-point operations of one Hessian and its factor. With ``solver="cg"``
+        of the longest sketch its preconditioner may take (one step with Jacobi's); with
+        ``"lissa"`` of the recursions of one test row.
     runner_up : str or None
         The next best solver, what it would hold and cost; None when one was asked for.
     """

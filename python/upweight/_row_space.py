@@ -19,6 +19,7 @@ from . import _core, reference
 from ._engine import Engine, Top, TrainingData
 from ._kernel import inner_products
 from ._model import FloatArray
+from ._solver import Progress, Solves
 from ._sparse import Rows, core_rows, dense
 from .errors import UnsupportedModelError
 
@@ -174,13 +175,23 @@ class RowSpaceEngine:
     def nbytes(self) -> int:
         return self._inner.nbytes + self.space.nbytes
 
+    @property
+    def solves(self) -> Solves:
+        return self._inner.solves
+
     def scores(
-        self, test: Rows, y: FloatArray, of: str, method: str, out: NDArray[Any]
+        self,
+        test: Rows,
+        y: FloatArray,
+        of: str,
+        method: str,
+        out: NDArray[Any],
+        progress: Progress = None,
     ) -> None:
         for rows in self._blocks(len(test)):
             z = self.space.project(test[rows])
             into = _in_float64(out[rows])
-            self._inner.scores(z, y[rows], of, method, into)
+            self._inner.scores(z, y[rows], of, method, into, progress)
             out[rows] = into
 
     def mean_scores(
@@ -193,10 +204,12 @@ class RowSpaceEngine:
             total += part * (rows.stop - rows.start) / len(test)
         out[...] = total
 
-    def gradient_scores(self, gradients: FloatArray, out: NDArray[Any]) -> None:
+    def gradient_scores(
+        self, gradients: FloatArray, out: NDArray[Any], progress: Progress = None
+    ) -> None:
         for rows in self._blocks(len(gradients)):
             into = _in_float64(out[rows])
-            self._inner.gradient_scores(self._project(gradients[rows]), into)
+            self._inner.gradient_scores(self._project(gradients[rows]), into, progress)
             out[rows] = into
 
     def top(self, test: Rows, y: FloatArray, of: str, k: int) -> Top:
@@ -211,11 +224,34 @@ class RowSpaceEngine:
             for rows in self._blocks(len(gradients))
         )
 
-    def self_influence(self) -> FloatArray:
-        return self._inner.self_influence()
+    def products(self, directions: FloatArray, out: NDArray[Any]) -> None:
+        into = _in_float64(out)
+        self._inner.products(self._project(directions), into)
+        out[...] = into
 
-    def leverage(self) -> FloatArray:
-        return self._inner.leverage()
+    def target_gradients(self, test: Rows, y: FloatArray, of: str) -> FloatArray:
+        return self._lift(self._inner.target_gradients(self.space.project(test), y, of))
+
+    def solve(self, right: FloatArray, progress: Progress = None) -> FloatArray:
+        """Return solutions in coordinates, as `gradient` and `moves` are."""
+        return self._inner.solve(right, progress)
+
+    def sampled_solve(
+        self, right: FloatArray, sample: NDArray[np.int64], scale: float
+    ) -> tuple[FloatArray, float]:
+        raise NotImplementedError("LiSSA samples rows of a problem, not of its dual")
+
+    def gradient(self, slopes: FloatArray) -> FloatArray:
+        return self._inner.gradient(slopes)
+
+    def moves(self, theta: FloatArray) -> FloatArray:
+        return self._inner.moves(theta)
+
+    def self_influence(self, progress: Progress = None) -> FloatArray:
+        return self._inner.self_influence(progress)
+
+    def leverage(self, progress: Progress = None) -> FloatArray:
+        return self._inner.leverage(progress)
 
     def gradient_outer_product(self) -> FloatArray:
         self._only_linear("gradient_outer_product")

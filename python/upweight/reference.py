@@ -462,6 +462,54 @@ def leverage(problem: Problem, theta: Array) -> Array:
     return np.array(h) if apart else np.array(h)[:, 0]
 
 
+def leverage_estimates(problem: Problem, theta: Array, Z: Array) -> Array:
+    """Return one estimate of each leverage by each of the probes Z (probes, n, K).
+
+    With A_i A_i' = W_i and the blocks A_i (x) x_i stacked in B (n K, P), it is the sum
+    over outputs of z_ik (B H^-1 B' z)_ik: for signs z of mean zero, of expectation
+    tr(A_i' C_i A_i) = tr(W_i C_i). Several gaussian outputs each estimate the same, of
+    which the mean is taken; one against the rest keeps each.
+    """
+    X, K = problem.design(), problem.outputs()
+    W = weight(problem.family, problem.y, X @ theta.T)
+    blocks = []
+    for x, W_i, s in zip(X, W, problem.weights(), strict=True):
+        p = W_i.diagonal()
+        A = np.diag(np.sqrt(p))
+        if problem.family == "multinomial":
+            p = mean(problem.family, (theta @ x)[None, :])[0]
+            A = np.diag(np.sqrt(p)) - np.outer(p, np.sqrt(p))
+        blocks.append(np.sqrt(s) * A.T @ np.kron(np.eye(K), x))
+    B = np.concatenate(blocks)  # (n K, P)
+    hat = B @ solve(problem, hessian(problem, theta), B.T)
+    out = np.stack([z * (hat @ z.ravel()).reshape(z.shape) for z in Z])
+    if problem.family == "multinomial":
+        return np.asarray(out.sum(axis=2))
+    if problem.family == "binomial" and K > 1:
+        return out
+    return np.asarray(out.mean(axis=2))
+
+
+def lissa(
+    problem: Problem, theta: Array, B: Array, sample: Array, scale: float
+) -> Array:
+    """Return estimates v / scale of H^-1 b for the rows b of B (m, P).
+
+    v is b, then b + v - H_s v / scale for each row of `sample` (steps, batch): H_s is
+    n / batch times the sum over those rows of s W (x) x x', plus the penalty. Koh and
+    Liang (2017), section 3.
+    """
+    X, s, n = problem.design(), problem.weights(), len(problem.X)
+    W = weight(problem.family, problem.y, X @ theta.T)
+    v = B
+    for rows in sample:
+        H = np.diag(problem.penalty())
+        for i in rows:
+            H = H + n / len(rows) * s[i] * np.kron(W[i], np.outer(X[i], X[i]))
+        v = B + v - v @ H / scale
+    return np.asarray(v / scale)
+
+
 def gradient_outer_product(problem: Problem, theta: Array) -> Array:
     """Return sum_i g_i g_i' (P, P)."""
     g = gradients(problem, theta)

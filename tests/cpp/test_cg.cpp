@@ -123,6 +123,74 @@ TEST_CASE("conjugate gradients solve a diagonal system in as many steps as it ha
   CHECK(relative_error(sparse, x) < 1e-14);
 }
 
+TEST_CASE("a right-hand side that is done leaves the block, and stays as it was") {
+  const auto cpu = cpu_backend<double>(1);
+  const index P = 40;
+  Values d(1, P), B(5, P), alone(5, P), exact(5, P);
+  for (index j = 0; j < P; ++j)
+    d(0, j) = 1 + double(j);
+  // row b needs as many steps as it has entries: 2, 40, 0, 7, 1
+  const index entries[] = {2, 40, 0, 7, 1};
+  for (index b = 0; b < 5; ++b)
+    for (index j = 0; j < entries[b]; ++j) {
+      B(b, j) = 1 + double((b + 3 * j) % 5);
+      exact(b, j) = B(b, j) / d(0, j);
+    }
+  std::vector<index> applied;
+  const auto apply = [&](ConstMatrix in, Matrix out) {
+    applied.push_back(in.rows);
+    for (index b = 0; b < in.rows; ++b)
+      for (index j = 0; j < P; ++j)
+        out(b, j) = d(0, j) * in(b, j);
+  };
+  const auto identity = [&](ConstMatrix in, Matrix out) { cpu->copy(in, out); };
+  CgOptions options;
+  options.rtol = 1e-12;
+  index steps = 0;
+  for (index b = 0; b < 5; ++b) {
+    Values one(1, P);
+    for (index j = 0; j < P; ++j)
+      one(0, j) = B(b, j);
+    steps +=
+        conjugate_gradients<double>(*cpu, apply, identity, one, options).column_steps;
+    for (index j = 0; j < P; ++j)
+      alone(b, j) = one(0, j);
+  }
+  applied.clear();
+  const CgResult result =
+      conjugate_gradients<double>(*cpu, apply, identity, B, options);
+  CHECK(B.same_bits(alone));
+  CHECK(relative_error(B, exact) < 1e-11);
+  CHECK(result.column_steps == steps);
+  CHECK(result.worst_residual <= options.rtol);
+  index rows = 0;
+  for (const index each : applied)
+    rows += each;
+  CHECK(rows == steps);         // A was applied to nothing that was done
+  CHECK(applied.front() == 4);  // zero is done before it begins
+  CHECK(applied[1] == 3);
+  CHECK(applied.back() == 1);
+}
+
+TEST_CASE("going on past convergence hurts no right-hand side") {
+  const auto cpu = cpu_backend<double>(1);
+  const Values d(1, 3, {1, 2, 3});
+  const auto apply = [&](ConstMatrix in, Matrix out) {
+    for (index b = 0; b < in.rows; ++b)
+      for (index j = 0; j < 3; ++j)
+        out(b, j) = d(0, j) * in(b, j);
+  };
+  const auto identity = [&](ConstMatrix in, Matrix out) { cpu->copy(in, out); };
+  for (const int check_every : {1, 7, 200}) {
+    Values B(2, 3, {1, 2, 3, 0, 2, 0});
+    CgOptions options;
+    options.check_every = check_every;
+    options.max_iter = 1000;
+    static_cast<void>(conjugate_gradients<double>(*cpu, apply, identity, B, options));
+    CHECK(relative_error(B, Values(2, 3, {1, 1, 1, 0, 1, 0})) < 1e-14);
+  }
+}
+
 TEST_CASE("conjugate gradients that do not converge say what is left") {
   const auto cpu = cpu_backend<double>(1);
   const auto apply = [](ConstMatrix in, Matrix out) {
@@ -195,6 +263,44 @@ TEST_CASE("every solver gives the same bits for any number of threads") {
     CHECK(same_for_any_threads([&](int threads) {
       return given.solve(solver, random_grid(7, 9, 82), threads);
     }));
+}
+
+TEST_CASE_TEMPLATE("every preconditioner solves, and says which it is", T, double,
+                   float) {
+  for (const Family family :
+       {Family::gaussian, Family::binomial, Family::multinomial}) {
+    const index K = 3, q = 40, n = 400, m = 5;
+    const WeightedProblem<T> given(family, n, q, K);
+    const auto cpu = cpu_backend<T>(2);
+    const Values B = random_grid(m, K * q, 83);
+    Values direct = B;
+    Hessian<T> factor(Solver::cholesky, {});
+    factor.assemble(*cpu, given.problem, given.W.view(), given.r);
+    factor.solve(*cpu, given.problem, given.W.view(), direct);
+    for (const Preconditioner kind :
+         {Preconditioner::automatic, Preconditioner::nystroem,
+          Preconditioner::jacobi}) {
+      Hessian<T> hessian(Solver::cg, {}, kind);
+      hessian.assemble(*cpu, given.problem, given.W.view(), given.r);
+      Values x = B;
+      index told = 0;
+      hessian.solve(*cpu, given.problem, given.W.view(), x,
+                    [&](index solved) { told += solved; });
+      CAPTURE(static_cast<int>(family));
+      CHECK(relative_error(x, direct) < 1e-8);
+      CHECK(told == m);
+      if (kind == Preconditioner::jacobi)
+        CHECK(hessian.rank() == 0);
+      if (kind == Preconditioner::nystroem)
+        CHECK(hessian.rank() >= 16);
+      const SolveTotals totals = hessian.totals();
+      CHECK(totals.runs == 1);
+      CHECK(totals.right_hand_sides == m);
+      CHECK(totals.column_steps >= totals.iterations);
+      CHECK(totals.worst_residual <= 1e-10);
+      CHECK(totals.block_bytes == 8 * ((3 * m + 1) * K * q + 4 * m));
+    }
+  }
 }
 
 TEST_CASE("a singular Hessian names the column of the design") {

@@ -234,4 +234,61 @@ TEST_CASE("dense words give the same bits for any number of threads") {
   }));
 }
 
+TEST_CASE("multiply is alpha A op(B) + beta C for any shapes") {
+  for (const index m : {1, 33, 70})
+    for (const index n : {1, 31, 1030})
+      for (const index k : {1, 9, 300})
+        for (const bool transposed : {false, true}) {
+          const Values A = random_grid(m, k, 91, 1);
+          const Values B =
+              transposed ? random_grid(n, k, 92, 2) : random_grid(k, n, 92, 2);
+          Values C = random_grid(m, n, 93, 1), expected(m, n);
+          for (index i = 0; i < m; ++i)
+            for (index j = 0; j < n; ++j) {
+              double sum = 0;
+              for (index l = 0; l < k; ++l)
+                sum += A(i, l) * (transposed ? B(j, l) : B(l, j));
+              expected(i, j) = 2 * sum - C(i, j);
+            }
+          const Values before = C;
+          cpu_backend<double>(3)->multiply(2, A, B, transposed, -1, C);
+          CHECK(relative_error(C, expected) < 1e-13);
+          CHECK(C.gaps_untouched());
+          CHECK(same_for_any_threads([&](int threads) {
+            Values again = before;
+            cpu_backend<double>(threads)->multiply(2, A, B, transposed, -1, again);
+            return again;
+          }));
+        }
+}
+
+TEST_CASE("forward_rows undoes R', across rows") {
+  const index r = 7;
+  for (const index m : {1, 255, 600}) {
+    Values R(r, r), B = random_grid(r, m, 94, 1), X(r, m), back(r, m);
+    const Values random = random_grid(r, r, 95);
+    for (index i = 0; i < r; ++i)
+      for (index j = i; j < r; ++j)
+        R(i, j) = i == j ? 2 + random(i, j) : random(i, j);
+    const Values given = B;
+    cpu_backend<double>(2)->forward_rows(R, B);
+    for (index i = 0; i < r; ++i)
+      for (index j = 0; j < m; ++j)
+        for (index l = 0; l <= i; ++l)
+          back(i, j) += R(l, i) * B(l, j);
+    CHECK(relative_error(back, given) < 1e-13);
+    CHECK(B.gaps_untouched());
+  }
+}
+
+TEST_CASE("eigenvalues come in rising order") {
+  // 3 and 1 of [2 1; 1 2], and 7
+  Values S(3, 3, {2, 1, 0, 0, 2, 0, 0, 0, 7});
+  const std::vector<double> values = cpu_backend<double>(1)->eigenvalues(S);
+  REQUIRE(values.size() == 3);
+  CHECK(values[0] == doctest::Approx(1));
+  CHECK(values[1] == doctest::Approx(3));
+  CHECK(values[2] == doctest::Approx(7));
+}
+
 }  // namespace upweight::test

@@ -138,6 +138,32 @@ TEST_CASE_TEMPLATE("hessian_product is V times the whole Hessian, ties included"
           }
 }
 
+TEST_CASE_TEMPLATE("hessian_product of a block too large for copies is the same", T,
+                   double, float) {
+  using Kind = RandomWeights::Kind;
+  const index q = 1100, n = 150;
+  for (const Kind kind : {Kind::separable, Kind::softmax})
+    for (const bool intercept : {true, false}) {
+      const index K = kind == Kind::softmax ? 3 : 2, B = 600;  // over 8 MB
+      const RandomDesign<T> X(n, q, intercept);
+      const RandomWeights W(kind, n, K);
+      const std::vector<double> penalty = random_penalty(q);
+      const Values V = random_grid(B, K * q, 6, 1);
+      Values out = random_grid(B, K * q, 7, 2), some(5, K * q), first(5, K * q);
+      const auto cpu = cpu_backend<T>(2);
+      cpu->hessian_product(X.view(), W.view(), penalty, {}, V, out);
+      cpu->hessian_product(X.view(), W.view(), penalty, {}, V.view().block(0, 5), some);
+      cpu->copy(Matrix(out).block(0, 5), first);
+      CHECK(relative_error(first, some) < 1e-13);
+      CHECK(out.gaps_untouched());
+      CHECK(same_for_any_threads([&](int threads) {
+        cpu_backend<T>(threads)->hessian_product(X.view(), W.view(), penalty, {}, V,
+                                                 out);
+        return out;
+      }));
+    }
+}
+
 TEST_CASE_TEMPLATE("hessian_diagonal is the diagonal of the whole Hessian", T, double,
                    float) {
   using Kind = RandomWeights::Kind;

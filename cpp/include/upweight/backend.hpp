@@ -331,9 +331,15 @@ public:
   /// Rows b of B (m x P) become H^-1 b; with `half`, R^-T b.         2 m P^2
   virtual void solve(const Factor& factor, Matrix B, bool half) const = 0;
 
-  /// The largest eigenvalue of a symmetric S, whose upper triangle is read and
+  /// The eigenvalues, ascending, of a symmetric S, whose upper triangle is read and
   /// overwritten.                                                    4/3 n^3
-  virtual double largest_eigenvalue(Matrix S) const = 0;
+  [[nodiscard]] virtual std::vector<double> eigenvalues(Matrix S) const = 0;
+
+  /// C = alpha A op(B) + beta C; op transposes B with `transposed`.  2 m n k
+  virtual void multiply(double alpha, ConstMatrix A, ConstMatrix B, bool transposed,
+                        double beta, Matrix C) const = 0;
+  /// B (r x m) becomes R^-T B for an upper triangle R.               m r^2
+  virtual void forward_rows(ConstMatrix R, Matrix B) const = 0;
 
   /// The same in float32 for a preconditioner: R'R = D^-1 H D^-1 + shift, D^2 = diag H
   /// (1 x P), reading the upper triangle of one block H. Returns the failing row, or
@@ -348,7 +354,7 @@ public:
 
   // --- conjugate gradients, a right-hand side a row, scalars (m x 1) kept where they
   // are
-  /// out_b = x_b / d for d (1 x P).                                  m P
+  /// out_b = x_b / d for d (1 x P); out may be X.                    m P
   virtual void divide_rows(ConstMatrix X, ConstMatrix d, Matrix out) const = 0;
   /// rho_b = r_b . z_b and norm2_b = |r_b|^2.                         2 m P
   virtual void cg_dots(ConstMatrix R, ConstMatrix Z, Matrix rho,

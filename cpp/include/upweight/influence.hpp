@@ -20,6 +20,7 @@ struct InfluenceOptions {
   bool polish = true;
   bool hard_labels = false;
   CgOptions cg;
+  Preconditioner preconditioner = Preconditioner::automatic;
 };
 
 /// What polishing did to the parameters it was given.
@@ -43,22 +44,30 @@ public:
 
   /// scores (m x n) of a target of the rows of `test`, by either method.
   void scores(const Design<T>& test, ConstMatrix y, Target target, Method method,
-              MatrixView<T> out) const;
+              MatrixView<T> out, const Progress& progress = {}) const;
   /// Influence on the mean of the target over the rows of `test`: out (1 x n), O(n P).
   void mean_scores(const Design<T>& test, ConstMatrix y, Target target,
                    MatrixView<T> out) const;
   /// scores (m x n) of any targets, by their gradients (m x P).
-  void gradient_scores(ConstMatrix gradients, MatrixView<T> out) const;
+  void gradient_scores(ConstMatrix gradients, MatrixView<T> out,
+                       const Progress& progress = {}) const;
+  /// out[t, i] = v_t . g_i for the rows of V (m x P): scores without the solve.
+  void products(ConstMatrix V, MatrixView<T> out) const {
+    backend_.score(problem_.design, state_.residual, V, out);
+  }
+  /// The gradients of a target of the rows of `test`: out (m x P).
+  void target_gradients(const Design<T>& test, ConstMatrix y, Target target,
+                        Matrix out) const;
   /// The k best of both ends of each row of `scores`, without forming it.
   [[nodiscard]] TopK top(const Design<T>& test, ConstMatrix y, Target target,
                          index k) const;
   [[nodiscard]] TopK gradient_top(ConstMatrix gradients, index k) const;
   /// S[i, i] (n x 1).
-  void self_influence(Matrix out) const;
+  void self_influence(Matrix out, const Progress& progress = {}) const;
   /// Leverages: tr(W_i C_i) of each row (n x 1) when outputs share a Hessian or are
   /// coupled, else w_ik c_ik of each output (n x K). Their sum is the effective number
   /// of parameters (times K when shared).
-  void leverage(Matrix out) const;
+  void leverage(Matrix out, const Progress& progress = {}) const;
   /// sum_i g_i g_i' (P x P), upper triangle.
   void gradient_outer_product(Matrix out) const;
   /// H^-1 (P x P); the pseudo-inverse where softmax leaves H singular.
@@ -71,7 +80,15 @@ public:
   /// else a_ik^2 c_ik of each (n x K). O(n q^2), as leverages are: no change is formed.
   void one_step_sqnorm(Matrix out) const;
   /// Rows b of B (m x P) become H^-1 b.
-  void solve(Matrix B) const;
+  void solve(Matrix B, const Progress& progress = {}) const;
+  /// Rows of v are estimates of H^-1 b of the rows of B (both m x P) by `steps` steps
+  ///   v <- b + v - H_s v / scale,  then v / scale,
+  /// where H_s is n / batch times the sum over `batch` sampled rows (numbered in
+  /// `sample`, steps x batch) + the penalty (Koh and Liang 2017, section 3; Agarwal,
+  /// Bullins and Hazan 2017). Returns the largest |v|; infinite when it diverged.
+  ///                                                  4 batch P m flops a step
+  double sampled_solve(ConstMatrix B, const std::int64_t* sample, index steps,
+                       index batch, double scale, Matrix v) const;
 
   [[nodiscard]] const std::vector<double>& theta() const { return state_.theta; }
   [[nodiscard]] const Polish& polish() const { return polish_; }
@@ -93,20 +110,22 @@ public:
     return state_.weights(problem_.family);
   }
   /// c_ik = x_i' H_k^-1 x_i (n x K), or the blocks C_i (n x K^2) of coupled outputs.
-  [[nodiscard]] Array leverage_blocks() const;
+  /// Without a float64 factor by solves for all rows, O(n) right-hand sides.
+  [[nodiscard]] Array leverage_blocks(const Progress& progress = {}) const;
 
 private:
   void test_gradients(const Design<T>& test, ConstMatrix y, Target target, Matrix eta,
                       Matrix a) const;
   void first_order(const Design<T>& test, ConstMatrix y, Target target,
-                   MatrixView<T> out) const;
+                   MatrixView<T> out, const Progress& progress) const;
   void one_step(const Design<T>& test, ConstMatrix y, Target target,
-                ConstMatrix removal, MatrixView<T> out) const;
+                ConstMatrix removal, MatrixView<T> out, const Progress& progress) const;
   [[nodiscard]] TopK top_of_batch(ConstMatrix gradients, index k) const;
   [[nodiscard]] Array removal_coefficients() const {
     return removal_coefficients(leverage_blocks());
   }
   [[nodiscard]] Array removal_coefficients(ConstMatrix blocks) const;
+  void solve_leverages(bool coupled, const Progress& progress, Matrix C) const;
   [[nodiscard]] std::vector<double> scale() const;
   [[nodiscard]] const ScanBounds& training_bounds() const;
 

@@ -17,9 +17,6 @@ double pivot_tolerance(index parameters) {
 
 namespace {
 
-constexpr index rows_at_once =
-    64;  // right-hand sides of one run of conjugate gradients
-
 /// Added to the unit diagonal of a matrix that float32 factors: above its rounding,
 /// below what would slow the refinement.
 constexpr double single_shift = 1e-5;
@@ -70,16 +67,7 @@ std::vector<double> Hessian<T>::assemble(const Backend<T>& backend,
   if (solver_ == Solver::cg) {
     backend.gradient(problem.design, r, sums);
     backend.download(sums, g.data());
-    std::vector<double> diagonal(g.size());
-    if (diagonal_.empty())
-      diagonal_ = backend.zeros(1, P);
-    backend.hessian_diagonal(problem.design, W, problem.penalty, diagonal_);
-    backend.download(diagonal_, diagonal.data());
-    tie_ = tie_outputs(W, problem.penalty, diagonal);
-    // a column of zeros without a penalty has no curvature, and no gradient either
-    for (double& d : diagonal)
-      d = d > 0 ? d : 1.0;
-    backend.upload(diagonal.data(), diagonal_);
+    precondition(backend, problem, W);
     return g;
   }
   const Coupling coupling = coupling_of(problem.family);
@@ -109,17 +97,86 @@ std::vector<double> Hessian<T>::assemble(const Backend<T>& backend,
   return g;
 }
 
+/// Jacobi's preconditioner for H = X'WX + penalty + tie, and Nystroem's unless it is
+/// not wanted or does not pay.
+template <class T>
+void Hessian<T>::precondition(const Backend<T>& backend, const Problem<T>& problem,
+                              const RowWeights& W) {
+  const index P = problem.parameters();
+  std::vector<double> diagonal(static_cast<std::size_t>(P));
+  if (diagonal_.empty())
+    diagonal_ = backend.zeros(1, P);
+  backend.hessian_diagonal(problem.design, W, problem.penalty, diagonal_);
+  backend.download(diagonal_, diagonal.data());
+  tie_ = tie_outputs(W, problem.penalty, diagonal);
+  // a column of zeros without a penalty has no curvature, and no gradient either
+  std::vector<double> positive = diagonal;
+  for (double& d : positive)
+    d = d > 0 ? d : 1.0;
+  backend.upload(positive.data(), diagonal_);
+  if (preconditioner_ == Preconditioner::jacobi)
+    return;
+  const Coupling coupling = coupling_of(problem.family);
+  if (coupling == Coupling::shared)  // one Hessian for all outputs
+    diagonal.resize(problem.penalty.size());
+  NystroemOptions options;
+  options.always = preconditioner_ == Preconditioner::nystroem;
+  const std::vector<double> none(problem.penalty.size(), 0.0);
+  nystroem_.make(
+      backend,
+      [&](ConstMatrix in, Matrix out) {
+        backend.hessian_product(problem.design, W, none, tie_, in, out);
+      },
+      diagonal, problem.penalty, coupling == Coupling::separate ? problem.outputs : 1,
+      options);
+}
+
+template <class T>
+index Hessian<T>::block_rows(index P) {
+  constexpr index block_bytes = index(128) << 20, least = 4, most = 64;
+  return std::clamp(block_bytes / (P * static_cast<index>(sizeof(double))), least,
+                    most);
+}
+
+template <class T>
+SolveTotals Hessian<T>::totals() const {
+  const std::lock_guard lock(ledger_->mutex);
+  return ledger_->totals;
+}
+
 template <class T>
 void Hessian<T>::solve_by_cg(const Backend<T>& backend, const RowOperator& apply,
-                             const RowOperator& precondition, Matrix B) const {
-  for (index first = 0; first < B.rows; first += rows_at_once)
-    conjugate_gradients(backend, apply, precondition,
-                        B.block(first, std::min(rows_at_once, B.rows - first)), cg_);
+                             const RowOperator& precondition, Matrix B,
+                             const Progress& progress) const {
+  const index at_once = block_rows(B.cols);
+  CgOptions options = cg_;
+  options.advice = solver_ == Solver::cg && rank() == 0
+                       ? ", take preconditioner='nystroem', or solver='cholesky'"
+                       : ", or take solver='cholesky'";
+  for (index first = 0; first < B.rows; first += at_once) {
+    const index rows = std::min(at_once, B.rows - first);
+    const CgResult result = conjugate_gradients(backend, apply, precondition,
+                                                B.block(first, rows), options);
+    {
+      const std::lock_guard lock(ledger_->mutex);
+      SolveTotals& totals = ledger_->totals;
+      totals.runs += 1;
+      totals.right_hand_sides += rows;
+      totals.iterations += result.iterations;
+      totals.column_steps += result.column_steps;
+      totals.most_iterations =
+          std::max<index>(totals.most_iterations, result.iterations);
+      totals.worst_residual = std::max(totals.worst_residual, result.worst_residual);
+      totals.block_bytes = std::max(totals.block_bytes, cg_bytes(rows, B.cols));
+    }
+    if (progress)
+      progress(rows);
+  }
 }
 
 template <class T>
 void Hessian<T>::solve(const Backend<T>& backend, const Problem<T>& problem,
-                       const RowWeights& W, Matrix B) const {
+                       const RowWeights& W, Matrix B, const Progress& progress) const {
   switch (solver_) {
   case Solver::cholesky:
     backend.solve(factor(), B, false);
@@ -134,8 +191,13 @@ void Hessian<T>::solve(const Backend<T>& backend, const Problem<T>& problem,
         [&](ConstMatrix in, Matrix out) {
           backend.hessian_product(problem.design, W, problem.penalty, tie_, in, out);
         },
-        [&](ConstMatrix in, Matrix out) { backend.divide_rows(in, diagonal_, out); },
-        B);
+        [&](ConstMatrix in, Matrix out) {
+          if (nystroem_.rank() > 0)
+            nystroem_.apply(backend, in, out);
+          else
+            backend.divide_rows(in, diagonal_, out);
+        },
+        B, progress);
     return;
   case Solver::mixed: {
     const index order = matrix_.cols();
@@ -148,7 +210,8 @@ void Hessian<T>::solve(const Backend<T>& backend, const Problem<T>& problem,
           backend,
           [&](ConstMatrix in, Matrix out) { backend.symmetric_product(H, in, out); },
           [&](ConstMatrix in, Matrix out) { backend.solve_single(R, D, in, out); },
-          Matrix(B.data + k * order, B.rows, order, B.stride));
+          Matrix(B.data + k * order, B.rows, order, B.stride),
+          k == 0 ? progress : Progress());
     }
     return;
   }

@@ -15,8 +15,6 @@ namespace upweight {
 
 namespace {
 
-constexpr index rows_at_once = 64;  // gradients held at a time without a factor
-
 /// Runs work(first, count) over batches of `rows` test rows whose gradients (and their
 /// solutions) take at most `batch_bytes` at a time.
 void in_batches(index rows, index parameters, const auto& work) {
@@ -36,6 +34,7 @@ Influence<T>::Influence(const Backend<T>& backend, Problem<T> problem,
   NewtonOptions newton_options;
   newton_options.solver = options.solver;
   newton_options.cg = options.cg;
+  newton_options.preconditioner = options.preconditioner;
   newton_options.hard_labels = options.hard_labels && options.polish;
   newton_options.apply_last = false;
   newton_options.max_iter = options.polish ? 20 : 0;
@@ -58,8 +57,8 @@ Factor Influence<T>::factor() const {
 }
 
 template <class T>
-void Influence<T>::solve(Matrix B) const {
-  state_.hessian.solve(backend_, problem_, row_weights(), B);
+void Influence<T>::solve(Matrix B, const Progress& progress) const {
+  state_.hessian.solve(backend_, problem_, row_weights(), B, progress);
 }
 
 template <class T>
@@ -72,43 +71,53 @@ void Influence<T>::test_gradients(const Design<T>& test, ConstMatrix y, Target t
 }
 
 template <class T>
+void Influence<T>::target_gradients(const Design<T>& test, ConstMatrix y, Target target,
+                                    Matrix out) const {
+  const index m = test.rows(), K = problem_.outputs;
+  const Array eta = backend_.zeros(m, K), a = backend_.zeros(m, K);
+  test_gradients(test, y, target, eta, a);
+  backend_.gradient_rows(test, a, out);
+}
+
+template <class T>
 void Influence<T>::scores(const Design<T>& test, ConstMatrix y, Target target,
-                          Method method, MatrixView<T> out) const {
+                          Method method, MatrixView<T> out,
+                          const Progress& progress) const {
   const index K = problem_.outputs, P = problem_.parameters();
-  const Array removal = method == Method::one_step ? removal_coefficients() : Array();
+  const Array removal = method == Method::one_step
+                            ? removal_coefficients(leverage_blocks(progress))
+                            : Array();
   in_batches(test.rows(), method == Method::one_step ? P * K : P,
              [&](index first, index count) {
                const Design<T> rows = test.block(first, count);
                const ConstMatrix labels = y.block(first, count);
                const MatrixView<T> to = out.block(first, count);
                if (method == Method::influence)
-                 first_order(rows, labels, target, to);
+                 first_order(rows, labels, target, to, progress);
                else
-                 one_step(rows, labels, target, removal, to);
+                 one_step(rows, labels, target, removal, to, progress);
              });
 }
 
 template <class T>
 void Influence<T>::first_order(const Design<T>& test, ConstMatrix y, Target target,
-                               MatrixView<T> out) const {
-  const index m = test.rows(), K = problem_.outputs;
-  const Array eta = backend_.zeros(m, K), a = backend_.zeros(m, K);
-  test_gradients(test, y, target, eta, a);
-  const Array V = backend_.zeros(m, problem_.parameters());
-  backend_.gradient_rows(test, a, V);
-  solve(V);
+                               MatrixView<T> out, const Progress& progress) const {
+  const Array V = backend_.zeros(test.rows(), problem_.parameters());
+  target_gradients(test, y, target, V);
+  solve(V, progress);
   backend_.score(problem_.design, state_.residual, V, out);
 }
 
 template <class T>
 void Influence<T>::one_step(const Design<T>& test, ConstMatrix y, Target target,
-                            ConstMatrix removal, MatrixView<T> out) const {
+                            ConstMatrix removal, MatrixView<T> out,
+                            const Progress& progress) const {
   const index m = test.rows(), K = problem_.outputs;
   const Array eta = backend_.zeros(m, K), slopes = backend_.zeros(m, K);
   test_gradients(test, y, target, eta, slopes);
   // H^-1 (e_k (x) x_t): what moves output k of test row t
   const Array V = unit_rows(backend_, test, K);
-  solve(V);
+  solve(V, progress);
   backend_.change(problem_.design, removal, V, problem_.family, target, y, eta, out);
 }
 
@@ -130,11 +139,12 @@ void Influence<T>::mean_scores(const Design<T>& test, ConstMatrix y, Target targ
 }
 
 template <class T>
-void Influence<T>::gradient_scores(ConstMatrix gradients, MatrixView<T> out) const {
+void Influence<T>::gradient_scores(ConstMatrix gradients, MatrixView<T> out,
+                                   const Progress& progress) const {
   in_batches(gradients.rows, gradients.cols, [&](index first, index count) {
     const Array V = backend_.zeros(count, gradients.cols);
     backend_.copy(gradients.block(first, count), V);
-    solve(V);
+    solve(V, progress);
     backend_.score(problem_.design, state_.residual, V, out.block(first, count));
   });
 }
@@ -235,46 +245,44 @@ const ScanBounds& Influence<T>::training_bounds() const {
 }
 
 template <class T>
-void Influence<T>::self_influence(Matrix out) const {
+void Influence<T>::self_influence(Matrix out, const Progress& progress) const {
   if (has_factor()) {
     backend_.quadratic_form(problem_.design, factor(), state_.residual, out);
     return;
   }
   // g_i . H^-1 g_i, a block of rows at a time
   const index n = problem_.design.rows(), P = problem_.parameters();
-  std::vector<double> values(static_cast<std::size_t>(n));
-  for (index first = 0; first < n; first += rows_at_once) {
-    const index count = std::min(rows_at_once, n - first);
-    const Design<T> rows = problem_.design.block(first, count);
-    const Array G = backend_.zeros(count, P), V = backend_.zeros(count, P);
-    backend_.gradient_rows(rows, state_.residual.view().block(first, count), G);
-    backend_.copy(G, V);
-    solve(V);
-    const std::vector<double> g = on_host(G, backend_), v = on_host(V, backend_);
-    for (index i = 0; i < count; ++i)
-      values[static_cast<std::size_t>(first + i)] = std::inner_product(
-          g.begin() + i * P, g.begin() + (i + 1) * P, v.begin() + i * P, 0.0);
+  const index at_once = std::min(n, Hessian<T>::block_rows(P));
+  const Array G = backend_.zeros(at_once, P), V = backend_.zeros(at_once, P);
+  const Array norm2 = backend_.zeros(at_once, 1);
+  for (index first = 0; first < n; first += at_once) {
+    const index count = std::min(at_once, n - first);
+    const Matrix g = G.view().block(0, count), v = V.view().block(0, count);
+    backend_.gradient_rows(problem_.design.block(first, count),
+                           state_.residual.view().block(first, count), g);
+    backend_.copy(g, v);
+    solve(v, progress);
+    backend_.cg_dots(g, v, out.block(first, count), norm2.view().block(0, count));
   }
-  backend_.upload(values.data(), out);
 }
 
 template <class T>
-Array Influence<T>::leverage_blocks() const {
-  if (!has_factor())
-    throw std::invalid_argument(
-        "solver: leverages, and method='one_step', which is made of them, need "
-        "solver='cholesky' with a float64 factor");
+Array Influence<T>::leverage_blocks(const Progress& progress) const {
   const index n = problem_.design.rows(), K = problem_.outputs;
-  const bool coupled = coupling_of(problem_.family) == Coupling::full && K > 1;
+  const Coupling coupling = coupling_of(problem_.family);
+  const bool coupled = coupling == Coupling::full && K > 1;
   Array C = backend_.zeros(n, coupled ? K * K : K);
-  backend_.leverage_blocks(problem_.design, factor(), K, C);
+  if (has_factor())
+    backend_.leverage_blocks(problem_.design, factor(), K, C);
+  else
+    solve_leverages(coupled, progress, C);
   return C;
 }
 
 template <class T>
-void Influence<T>::leverage(Matrix out) const {
+void Influence<T>::leverage(Matrix out, const Progress& progress) const {
   const index n = problem_.design.rows(), K = problem_.outputs;
-  const Array blocks = leverage_blocks();
+  const Array blocks = leverage_blocks(progress);
   const std::vector<double> c = on_host(blocks, backend_);
   const std::vector<double> w = on_host(state_.diagonal, backend_);
   const bool coupled = blocks.cols() != K;

@@ -28,7 +28,10 @@ public:
         problem_(influence.problem()), options_(options) {
     if (!influence.has_factor())
       throw std::invalid_argument(
-          "solver: leaving rows out needs solver='cholesky' with a float64 factor");
+          "solver: leaving rows out, with its bounds, needs the float64 factor of "
+          "solver='cholesky'; without one, scores(method='one_step') and leverage() "
+          "are "
+          "the Newton step without each row");
     result_.sets = std::move(sets);
   }
 

@@ -37,7 +37,7 @@ public:
       state.factor = backend.zeros(n, K);
     trial_eta_ = backend.zeros(n, K);
     direction_ = backend.zeros(n, K);
-    state.hessian = Hessian<T>(options.solver, options.cg);
+    state.hessian = Hessian<T>(options.solver, options.cg, options.preconditioner);
     unpenalised_ = std::all_of(problem.penalty.begin(), problem.penalty.end(),
                                [](double penalty) { return penalty == 0; });
   }

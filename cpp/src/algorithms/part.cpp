@@ -64,7 +64,7 @@ double mean_spread(const Backend<T>& backend, const Problem<T>& problem,
   backend.gram(Design<T>{Z, false}, {weights, {}, 1.0, false}, Coupling::shared, none,
                {}, S, {});
   constexpr double rounding = 1e-5;  // of Z in float32
-  return cut + backend.largest_eigenvalue(S) * (1 + rounding);
+  return cut + backend.eigenvalues(S).back() * (1 + rounding);
 }
 
 /// |grad J(theta)|_{H^-1} of the part, as computed and of what rounding hides.

@@ -114,7 +114,10 @@ public:
                       std::vector<std::int64_t>& order) const override;
   void solve(const Factor& factor, Matrix B, bool half) const override;
 
-  double largest_eigenvalue(Matrix S) const override;
+  std::vector<double> eigenvalues(Matrix S) const override;
+  void multiply(double alpha, ConstMatrix A, ConstMatrix B, bool transposed,
+                double beta, Matrix C) const override;
+  void forward_rows(ConstMatrix R, Matrix B) const override;
 
   index potrf_single(ConstMatrix H, double shift, MatrixView<float> R,
                      Matrix D) const override;

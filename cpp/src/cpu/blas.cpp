@@ -215,7 +215,7 @@ index potrf_pivoted(Matrix K, double tolerance, std::vector<std::int64_t>& order
   return rank;
 }
 
-double largest_eigenvalue(Matrix S) {
+std::vector<double> eigenvalues(Matrix S) {
   const blas_int n = narrow(S.rows), stride = narrow(S.stride), work_size = 34 * n;
   std::vector<double> values(static_cast<std::size_t>(n));
   std::vector<double> work(static_cast<std::size_t>(work_size));
@@ -223,7 +223,9 @@ double largest_eigenvalue(Matrix S) {
   // Fortran's lower triangle is a row-major matrix's upper one
   UPW_BLAS(dsyev_)("N", "L", &n, S.data, &stride, values.data(), work.data(),
                    &work_size, &info);
-  return info == 0 ? values.back() : std::numeric_limits<double>::infinity();
+  if (info != 0)
+    values.assign(values.size(), std::numeric_limits<double>::infinity());
+  return values;
 }
 
 }  // namespace upweight::cpu::blas

@@ -56,8 +56,8 @@ void solve_panel(MatrixView<const T> R, MatrixView<T> B);
 template <class T>
 void symm(MatrixView<const T> H, MatrixView<const T> B, MatrixView<T> C);
 
-/// Of a symmetric S, from its upper triangle, overwritten; infinite when it cannot be
-/// found. 4/3 n^3
-[[nodiscard]] double largest_eigenvalue(Matrix S);
+/// Of a symmetric S, from its upper triangle, overwritten; ascending, infinite when
+/// they cannot be found. 4/3 n^3
+[[nodiscard]] std::vector<double> eigenvalues(Matrix S);
 
 }  // namespace upweight::cpu::blas

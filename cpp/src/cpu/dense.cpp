@@ -105,8 +105,33 @@ void CpuBackend<T>::solve(const Factor& factor, Matrix B, bool half) const {
 }
 
 template <class T>
-double CpuBackend<T>::largest_eigenvalue(Matrix S) const {
-  return blas::largest_eigenvalue(S);
+std::vector<double> CpuBackend<T>::eigenvalues(Matrix S) const {
+  return blas::eigenvalues(S);
+}
+
+template <class T>
+void CpuBackend<T>::multiply(double alpha, ConstMatrix A, ConstMatrix B,
+                             bool transposed, double beta, Matrix C) const {
+  // tiles of the result: long rows in strips, short ones in squares
+  const index height = C.cols > 1024 ? 64 : 32, width = C.cols > 1024 ? panel : 32;
+  const index across = ceil_div(C.cols, width);
+  threads_.run(ceil_div(C.rows, height) * across, [&](index task) {
+    const index i = task / across * height, j = task % across * width;
+    const index rows = std::min(height, C.rows - i);
+    const index cols = std::min(width, C.cols - j);
+    const ConstMatrix right =
+        transposed ? B.block(j, cols) : ConstMatrix(B.data + j, B.rows, cols, B.stride);
+    blas::gemm<double>(alpha, A.block(i, rows), right, transposed, beta,
+                       Matrix(C.row(i) + j, rows, cols, C.stride));
+  });
+}
+
+template <class T>
+void CpuBackend<T>::forward_rows(ConstMatrix R, Matrix B) const {
+  threads_.ranges(B.cols, panel, [&](index first, index last) {
+    blas::solve_panel<double>(R,
+                              Matrix(B.data + first, B.rows, last - first, B.stride));
+  });
 }
 
 template <class T>

@@ -138,7 +138,7 @@ private:
             S[size((m * K_ + l) * n_ + j)] +=
                 root(m, k, l) * CF[size((m * K_ + k) * n_ + j)];
     return 1.0 - (1.0 + 1e-14 * static_cast<double>(n_)) *
-                     blas::largest_eigenvalue(Matrix(S.data(), n_, n_));
+                     blas::eigenvalues(Matrix(S.data(), n_, n_)).back();
   }
 
   const RowWeights& W_;

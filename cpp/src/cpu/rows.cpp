@@ -7,6 +7,7 @@
 #include "cpu/slots.hpp"
 #include "cpu/sparse.hpp"
 #include "simd/kernels.hpp"
+#include "wide_product.hpp"
 
 #include <algorithm>
 #include <type_traits>
@@ -88,28 +89,36 @@ void CpuBackend<T>::hessian_product(const Design<T>& X, const RowWeights& W,
   const auto segment = [q](auto matrix, index k) {
     return decltype(matrix)(matrix.data + k * q, matrix.rows, q, matrix.stride);
   };
+  const auto by_slots = [&](index begin, index end, Matrix mine) {
+    Scratch<double> packed(tile * q), products(K * tile * B);
+    std::vector<Matrix> U(static_cast<std::size_t>(K));
+    for (index first = begin; first < end; first += tile) {
+      const index count = std::min(tile, end - first);
+      const ConstMatrix rows = pack_rows(X, first, count, packed.get());
+      for (index k = 0; k < K; ++k) {
+        Matrix& u = U[static_cast<std::size_t>(k)];
+        u = Matrix(products.get() + k * tile * B, count, B);
+        blas::gemm<double>(1, rows, segment(V, k), true, 0, u);
+        if (W.factor.empty())
+          weigh(W.diagonal, k, first, u);
+      }
+      if (!W.factor.empty())
+        weigh_coupled(W, first, U);
+      for (index k = 0; k < K; ++k)
+        blas::gemm_at<double>(1, U[static_cast<std::size_t>(k)], rows, 1,
+                              segment(mine, k));
+    }
+  };
   if (X.is_sparse())
     sparse_hessian_product(threads_, X, W, V, out);
+  else if (B * V.cols * index(sizeof(double)) < wide_bytes)
+    sum_over_slots(threads_, X.rows(), out, by_slots);
   else
-    sum_over_slots(threads_, X.rows(), out, [&](index begin, index end, Matrix mine) {
-      Scratch<double> packed(tile * q), products(K * tile * B);
-      std::vector<Matrix> U(static_cast<std::size_t>(K));
-      for (index first = begin; first < end; first += tile) {
-        const index count = std::min(tile, end - first);
-        const ConstMatrix rows = pack_rows(X, first, count, packed.get());
-        for (index k = 0; k < K; ++k) {
-          Matrix& u = U[static_cast<std::size_t>(k)];
-          u = Matrix(products.get() + k * tile * B, count, B);
-          blas::gemm<double>(1, rows, segment(V, k), true, 0, u);
-          if (W.factor.empty())
-            weigh(W.diagonal, k, first, u);
-        }
-        if (!W.factor.empty())
-          weigh_coupled(W, first, U);
-        for (index k = 0; k < K; ++k)
-          blas::gemm_at<double>(1, U[static_cast<std::size_t>(k)], rows, 1,
-                                segment(mine, k));
-      }
+    wide_product(threads_, X, V, out, [&](index first, std::vector<Matrix>& U) {
+      if (!W.factor.empty())
+        return weigh_coupled(W, first, U);
+      for (index k = 0; k < K; ++k)
+        weigh(W.diagonal, k, first, U[static_cast<std::size_t>(k)]);
     });
   for (index b = 0; b < B; ++b)
     for (index j = 0; j < V.cols; ++j)
