@@ -151,9 +151,8 @@ TEST_CASE_TEMPLATE("gradient and gradient_rows of sparse rows", T, double, float
     for (const index K : {1, 3, 5, 17}) {
       const Values a = random_grid(n, K, 3, 1);
       CAPTURE(K);
-      check_word(X, K, q, 1e-13, [&](auto& cpu, auto rows, Matrix out) {
-        cpu.gradient(rows, a, out);
-      });
+      check_word(X, K, q, 1e-13,
+                 [&](auto& cpu, auto rows, Matrix out) { cpu.gradient(rows, a, out); });
       if (n * K * q < 1000000)
         check_word(X, n, K * q, 1e-15, [&](auto& cpu, auto rows, Matrix out) {
           cpu.gradient_rows(rows, a, out);
@@ -213,8 +212,9 @@ TEST_CASE_TEMPLATE("hessian_diagonal and scaled_norm of sparse rows", T, double,
 TEST_CASE_TEMPLATE("gram of sparse rows, pair by pair and by dense tiles", T, double,
                    float) {
   // 3 entries a row of 150 columns: pairs pay; 0.5 of 150: tiles
-  for (const Shape& s : {Shape{700, 150, 0.02}, Shape{300, 150, 0.5}, Shape{9, 5, 0},
-                         Shape{40, 3, 0.5}, Shape{5000, 700, 0.002}, Shape{300, 400, 0.5}})
+  for (const Shape& s :
+       {Shape{700, 150, 0.02}, Shape{300, 150, 0.5}, Shape{9, 5, 0}, Shape{40, 3, 0.5},
+        Shape{5000, 700, 0.002}, Shape{300, 400, 0.5}})
     for (const bool intercept : {false, true})
       for (const auto kind :
            {RandomWeights::separable, RandomWeights::softmax, RandomWeights::outer})
@@ -237,16 +237,16 @@ TEST_CASE_TEMPLATE("gram of sparse rows, pair by pair and by dense tiles", T, do
           Values gs(K, q), gd(K, q);
           const bool sparse_first = true;
           bool first = sparse_first;
-          check_word(X, rows, full ? K * q : q, 1e-13,
-                     [&](auto& cpu, auto design, Matrix out) {
-                       cpu.gram(design, W.view(), coupling, penalty, r, out,
-                                first ? gs : gd);
-                       first = false;
-                       const index order = full ? K * q : q;
-                       for (index i = 0; i < rows; ++i)  // upper triangles are what counts
-                         for (index j = 0; j < i % order; ++j)
-                           out(i, j) = 0;
-                     });
+          check_word(
+              X, rows, full ? K * q : q, 1e-13,
+              [&](auto& cpu, auto design, Matrix out) {
+                cpu.gram(design, W.view(), coupling, penalty, r, out, first ? gs : gd);
+                first = false;
+                const index order = full ? K * q : q;
+                for (index i = 0; i < rows; ++i)  // upper triangles are what counts
+                  for (index j = 0; j < i % order; ++j)
+                    out(i, j) = 0;
+              });
           CHECK(relative_error(gs, gd) < 1e-13);
         }
 }
@@ -296,8 +296,8 @@ TEST_CASE_TEMPLATE("scores and changes of sparse rows", T, double, float) {
 
 TEST_CASE_TEMPLATE("top_k of sparse rows is the ends of the sorted scores", T, double,
                    float) {
-  for (const Shape& s : {Shape{1, 3, 1}, Shape{1100, 30, 0.2}, Shape{50, 20000, 0.002},
-                         Shape{30, 5, 0}})
+  for (const Shape& s :
+       {Shape{1, 3, 1}, Shape{1100, 30, 0.2}, Shape{50, 20000, 0.002}, Shape{30, 5, 0}})
     for (const index K : {1, 3}) {
       const SparseDesign<T> X(s.n, s.p, s.density, true);
       const index q = s.p + 1, m = s.n > 1000 ? 17 : 3;
@@ -331,8 +331,8 @@ TEST_CASE_TEMPLATE("top_k of sparse rows is the ends of the sorted scores", T, d
               const auto at = static_cast<std::size_t>(t * k + j);
               const std::int64_t expected = order[static_cast<std::size_t>(j)];
               agree = agree && rows[at] == expected;
-              worst = std::max(
-                  worst, std::fabs(found[at] - scores[std::size_t(expected)]));
+              worst =
+                  std::max(worst, std::fabs(found[at] - scores[std::size_t(expected)]));
             }
             CHECK(agree);
             CHECK(worst < 1e-12);
@@ -401,8 +401,8 @@ TEST_CASE_TEMPLATE("a block of sparse rows is a design of those rows", T, double
     const Design<T> dense = X.dense().block(first, count);
     CHECK(sparse.is_sparse());
     CHECK(sparse.rows() == count);
-    CHECK(sparse.entries() == X.starts[std::size_t(first + count)] -
-                                  X.starts[std::size_t(first)]);
+    CHECK(sparse.entries() ==
+          X.starts[std::size_t(first + count)] - X.starts[std::size_t(first)]);
     const Values V = random_grid(6, 61, 6), a = random_grid(count, 6, 7);
     const RandomWeights W(RandomWeights::separable, count, 1);
     const std::vector<double> penalty(61, 0.0);
