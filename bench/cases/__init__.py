@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ..runner import Case
-from . import accuracy, fit, hessian, leave_one_out, leverage, path, scores, top
+from . import accuracy, fit, hessian, leave_one_out, leverage, path, scores, sparse, top
 
 CASES: tuple[Case, ...] = (
     *accuracy.CASES,
@@ -15,4 +15,5 @@ CASES: tuple[Case, ...] = (
     *fit.CASES,
     *leave_one_out.CASES,
     *path.CASES,
+    *sparse.CASES,
 )
