@@ -269,7 +269,7 @@ def test_a_call_on_sparse_rows_is_the_call_on_dense_ones(
 ) -> None:
     """Training and test rows sparse, one of them, or none: the same answer."""
     case = sparse_case(name, dtype)
-    sparse, dense = influences(name, dtype, backend)
+    sparse, dense = influences(name, dtype, backend, "cholesky")
     sparse_test = replace(case, X_test=sp.csr_array(case.X_test))
     expected = CALLS[call](dense, case, name)
     compare(CALLS[call](sparse, sparse_test, name), expected, tol)
@@ -285,6 +285,40 @@ def test_conjugate_gradients_on_sparse_rows(name: str, backend: str) -> None:
     sparse, _ = influences(name, "float64", backend, "cg")
     scores = sparse.scores(sp.csr_array(case.X_test), case.y_test)
     assert_close(scores, case.scores(), 1e-8)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "name", ["binomial", "multinomial-3-weighted", "gaussian-ridge-weighted"]
+)
+def test_the_dual_on_sparse_rows(name: str, call: str, backend: str) -> None:
+    """``solver="dual"`` says the same, held-out numbers within their tolerance."""
+    case = sparse_case(name)
+    sparse, _ = influences(name, "float64", backend, "dual")
+    _, dense = influences(name, "float64", backend, "cholesky")
+    sparse_test = replace(case, X_test=sp.csr_array(case.X_test))
+    expected = CALLS[call](dense, case, name)
+    compare(CALLS[call](sparse, sparse_test, name), expected, 1e-7)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf", "poly"])
+def test_kernels_of_sparse_rows(kernel: str, backend: str) -> None:
+    """A kernel model of sparse rows is that of the dense ones."""
+    case = sparse_case("binomial")
+    X, X_test = sp.csr_array(case.X), sp.csc_array(case.X_test)
+    options: Any = {"family": "binomial", "l2": 1.0, "kernel": kernel, "gamma": 0.3}
+    options |= {} if kernel != "linear" else {"gamma": None}
+    sparse, dense = uw.fit(X, case.y, **options), uw.fit(case.X, case.y, **options)
+    margin = dense.decision_function(case.X_test)
+    assert_close(sparse.decision_function(X_test), margin, 1e-9)
+    assert_close(dense.decision_function(X_test), margin, 1e-12)
+    of_sparse = uw.Influence(sparse, X, case.y, backend=backend)
+    of_dense = uw.Influence(dense, case.X, case.y, backend=backend)
+    assert_close(
+        of_sparse.scores(X_test, case.y_test),
+        of_dense.scores(case.X_test, case.y_test),
+        1e-8,
+    )
 
 
 def test_sparse_rows_are_what_the_definition_says(name: str, backend: str) -> None:
