@@ -15,6 +15,7 @@ import numpy as np
 
 import upweight as uw
 from upweight import reference as ref
+from upweight.reference import SmoothHinge
 
 Array = ref.Array
 
@@ -41,6 +42,11 @@ SPECS: dict[str, tuple[str, int, float, bool, bool]] = {
     "poisson": ("poisson", 1, 2.0, False, False),
     "one-vs-rest-weighted": ("binomial", 3, 1.0, True, True),
     "one-vs-rest": ("binomial", 4, 0.5, False, False),
+    "hinge-1": (SmoothHinge(1.0), 1, 0.7, True, False),
+    "hinge-0.1-weighted": (SmoothHinge(0.1), 1, 1.0, True, True),
+    "hinge-0.01": (SmoothHinge(0.01), 1, 0.5, False, False),
+    "hinge-0.001": (SmoothHinge(0.001), 1, 1.0, True, False),
+    "hinge-one-vs-rest-weighted": (SmoothHinge(0.1), 3, 1.0, True, True),
 }
 
 # labels out of alphabetical order of appearance, so that a coder must sort them
@@ -77,7 +83,9 @@ class Case:
             self.family == "binomial" and self.outputs == 1
         ):
             return LABELS[codes[:, 0].astype(int)]
-        if self.family == "binomial":
+        if self.family == "smooth_hinge" and self.outputs == 1:
+            return LABELS[(codes[:, 0] > 0).astype(int)]
+        if self.family in ("binomial", "smooth_hinge"):
             return LABELS[codes.argmax(axis=1)]
         return codes[:, 0] if self.outputs == 1 else codes
 
@@ -102,13 +110,14 @@ class Case:
     @cached_property
     def model(self) -> uw.LinearModel:
         """The library's own fit; from the definition where it has none."""
-        if self.family == "binomial" and self.outputs > 1:
+        if self.family in ("binomial", "smooth_hinge") and self.outputs > 1:
             return uw.LinearModel(
-                "binomial",
+                self.family,
                 self.theta,
                 self.fit_intercept,
                 self.l2,
                 classes=LABELS[: self.outputs],
+                temperature=temperature_of(self.family),
             )
         return uw.fit(
             self.X,
@@ -117,6 +126,7 @@ class Case:
             l2=self.l2,
             fit_intercept=self.fit_intercept,
             sample_weight=self.sample_weight,
+            temperature=temperature_of(self.family),
         )
 
     def influence(self, backend: str = "cpu", **options: Any) -> uw.Influence:
@@ -146,14 +156,19 @@ def _scores(case: Case, of: str, method: str) -> Array:
 def targets_of(name: str) -> list[str]:
     """Return the targets that are defined for the case called `name`."""
     family, outputs, *_ = SPECS[name]
-    classifier = family in ("binomial", "multinomial")
+    classifier = family in ("binomial", "multinomial", "smooth_hinge")
     one = outputs == 1 or family == "multinomial"
     defined = {
         "loss": True,
         "margin": one or classifier,
-        "probability": one and classifier,
+        "probability": one and family in ("binomial", "multinomial"),
     }
     return [of for of, is_defined in defined.items() if is_defined]
+
+
+def temperature_of(family: str) -> float | None:
+    """Return what `uw.fit` takes beside a family's name."""
+    return family.temperature if isinstance(family, SmoothHinge) else None
 
 
 def draw_targets(
@@ -164,11 +179,14 @@ def draw_targets(
         return np.asarray(eta + rng.normal(size=eta.shape))
     if family == "poisson":
         return rng.poisson(np.exp(eta)).astype(float)
-    if family == "binomial" and outputs == 1:
-        return (rng.random(eta.shape) < 1 / (1 + np.exp(-eta))).astype(float)
+    if family in ("binomial", "smooth_hinge") and outputs == 1:
+        ones = (rng.random(eta.shape) < 1 / (1 + np.exp(-eta))).astype(float)
+        return ones if family == "binomial" else 2 * ones - 1
     label = (eta + rng.gumbel(size=eta.shape)).argmax(axis=1)
     if family == "binomial":
         return np.asarray(np.eye(outputs)[label])
+    if family == "smooth_hinge":
+        return np.asarray(2 * np.eye(outputs)[label] - 1)
     return label[:, None].astype(float)
 
 

@@ -8,6 +8,7 @@ rows that they lack.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -33,7 +34,13 @@ def refit(
         _refit(problem, theta, sets[first : first + batch])
         for first in range(0, len(sets), batch)
     ]
-    return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+    theta_b = np.concatenate([f[0] for f in found])
+    moves = np.concatenate([f[1] for f in found])
+    if problem.family == "smooth_hinge":  # what needs higher temperatures on the way
+        for b in np.flatnonzero(~np.isfinite(theta_b).all(axis=(1, 2))):
+            with suppress(RuntimeError, np.linalg.LinAlgError):
+                theta_b[b], moves[b] = ref.leave_out(problem, theta, sets[b]), 0.0
+    return theta_b, moves
 
 
 def _refit(
@@ -72,7 +79,8 @@ def _newton(
         size = np.ptp(u, axis=1) if softmax else np.abs(u).max(axis=1)
         move = (size * (s > 0)).max(axis=1)
         length = np.ones(len(open_))
-        far = np.flatnonzero(move > 1) if problem.family != "gaussian" else open_[:0]
+        unit = getattr(problem.family, "temperature", 1.0)  # in which losses bend
+        far = np.flatnonzero(move > unit) if problem.family != "gaussian" else open_[:0]
         slope = (g * step).sum(axis=(1, 2))
         while len(far):  # halve the steps that do not lower the objective enough
             t = length[far, None, None]
@@ -118,6 +126,11 @@ def _terms(
         r = s[:, None] * np.where(own, -others, p)
         return r, H.reshape(B, K * q, K * q)
     flat, target = eta[:, 0], y[:, 0]
+    if isinstance(family, ref.SmoothHinge):
+        z, t = (1 - target * flat) / family.temperature, family.temperature
+        p = ref.mean("binomial", z)
+        H = _gram(X, s * p * ref.mean("binomial", -z) / t) + np.diag(penalty)
+        return (-s * target * p)[:, None], H
     mean = ref.mean(family, flat)
     if family == "binomial":
         r = (1 - target) * mean - target * ref.mean(family, -flat)
@@ -136,6 +149,9 @@ def _rise(family: str, y: Array, s: Array, eta: Array, u: Array) -> Array:
                 top = at.max(axis=1, keepdims=True)
                 own = np.take_along_axis(at, y.T[None].astype(int), axis=1)
                 losses = np.log(np.exp(at - top).sum(axis=1)) + (top - own)[:, 0]
+            elif isinstance(family, ref.SmoothHinge):
+                t = family.temperature
+                losses = t * np.logaddexp(0, (1 - y[:, 0] * at[:, 0]) / t)
             elif family == "binomial":
                 losses = np.logaddexp(0, at[:, 0]) - y[:, 0] * at[:, 0]
             else:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from problems import draw_targets
+from problems import draw_targets, temperature_of
 from refits import refit
 
 import upweight as uw
@@ -23,7 +23,14 @@ from upweight import reference as ref
 
 Array = ref.Array
 
-FAMILIES = ("gaussian", "binomial", "poisson", "multinomial", "one-vs-rest")
+FAMILIES = (
+    "gaussian",
+    "binomial",
+    "poisson",
+    "multinomial",
+    "one-vs-rest",
+    "smooth_hinge",
+)
 TOLERANCES = (None, 1e-3, 1e-6, 1e-9)
 PROBLEMS = 200  # of each family
 ROWS = 48  # left out of a problem, at most
@@ -78,6 +85,8 @@ def draw(family_name: str, number: int) -> Drawn | None:
     seed = (FAMILIES.index(family_name), number)
     rng = np.random.default_rng(seed)
     family = "binomial" if family_name == "one-vs-rest" else family_name
+    if family_name == "smooth_hinge":
+        family = ref.SmoothHinge((1.0, 0.3, 0.1, 0.01, 0.001)[number % 5])
     coupled = family == "multinomial"
     K = int(rng.integers(2, 5)) if coupled or family_name == "one-vs-rest" else 1
     if family == "gaussian" and rng.random() < 0.3:
@@ -102,7 +111,9 @@ def draw(family_name: str, number: int) -> Drawn | None:
         eta = 2 * np.tanh(eta) + rng.uniform(-2, 2)
     codes = draw_targets(rng, family, K, eta)
     lone = number % 5 == 4  # a row without which there may be no optimum
-    if lone and (K > 1 or family == "binomial") and family != "gaussian":
+    if lone and family == "smooth_hinge":
+        codes[:] = np.where(np.arange(n) == 0, 1.0, -1.0)[:, None]
+    elif lone and (K > 1 or family == "binomial") and family != "gaussian":
         last = K - 1 if K > 1 else 1
         label = codes.argmax(axis=1) if codes.shape[1] > 1 else codes[:, 0]
         label = np.where(label == last, 0, label).astype(int)
@@ -125,11 +136,15 @@ def draw(family_name: str, number: int) -> Drawn | None:
         X.astype(float), codes, family, l2, intercept, weight, n_outputs=K
     )
     labels = (
-        np.arange(K if K > 1 else 2) if family in ("binomial", "multinomial") else None
+        np.arange(K if K > 1 else 2)
+        if family in ("binomial", "multinomial", "smooth_hinge")
+        else None
     )
     y = codes if K > 1 and not coupled else codes[:, 0]
     if family_name == "one-vs-rest":
         y = codes.argmax(axis=1)
+    if family == "smooth_hinge":
+        y = (codes[:, 0] > 0).astype(int)
     present = y if weight is None else y[weight > 0]
     if labels is not None and len(np.unique(present)) < len(labels):
         return None
@@ -147,6 +162,7 @@ def draw(family_name: str, number: int) -> Drawn | None:
                 l2=l2,
                 fit_intercept=intercept,
                 sample_weight=weight,
+                temperature=temperature_of(family),
             )
         except (ValueError, uw.NotConvergedError):
             return None
@@ -158,6 +174,7 @@ def draw(family_name: str, number: int) -> Drawn | None:
             intercept,
             l2,
             classes=model.classes,
+            temperature=model.temperature,
         )
     try:
         inf = uw.Influence(model, X, y, weight, polish=polish, n_threads=2)
@@ -237,6 +254,8 @@ def check(family_name: str, number: int) -> Checked | None:
     y_test = labels[:, 0] if labels.shape[1] == 1 else labels
     if family_name == "one-vs-rest":
         y_test = labels.argmax(axis=1)
+    elif family == "smooth_hinge":
+        y_test = (y_test > 0).astype(int)
     for of in targets(family_name, problem.outputs()):
         scores = left.scores(d.X_test, y_test, of=of)
         found = [t if ok else theta for t, ok in zip(truth, has_optimum, strict=True)]
@@ -270,16 +289,18 @@ def check(family_name: str, number: int) -> Checked | None:
 def _lacks_class(problem: ref.Problem, sets: list[Array]) -> Array:
     """Tell the sets without which a class is gone, and its intercept has no optimum."""
     gone = np.zeros(len(sets), dtype=bool)
-    if problem.family not in ("binomial", "multinomial") or not problem.fit_intercept:
+    if not problem.fit_intercept or problem.family in ("gaussian", "poisson"):
         return gone
     y = problem.y
+    if problem.family == "smooth_hinge":
+        y = (y + 1) / 2
     if problem.family == "multinomial":
         y = np.eye(problem.outputs())[y[:, 0].astype(int)]
     for b, rows in enumerate(sets):
         s = problem.weights().copy()
         s[rows] = 0.0
         counts = s @ y
-        if problem.family == "binomial":
+        if problem.family != "multinomial":
             counts = np.append(counts, s @ (1 - y))
         gone[b] = (counts == 0).any()
     return gone
@@ -299,7 +320,7 @@ def _distance(family: str, H: Array, apart: Array) -> Array:
 
 def targets(family_name: str, outputs: int) -> tuple[str, ...]:
     """Return the targets that are defined."""
-    if family_name == "one-vs-rest":
+    if family_name in ("one-vs-rest", "smooth_hinge"):
         return "loss", "margin"
     if family_name in ("binomial", "multinomial"):
         return "loss", "margin", "probability"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from upweight.datasets import load_readmission
+from upweight.datasets import load_enron, load_readmission
 
 
 def test_counts_are_those_of_the_source() -> None:
@@ -71,3 +71,14 @@ def test_split_is_a_partition_that_the_seed_fixes() -> None:
         data.split(1.5)
     with pytest.raises(ValueError, match="seed: expected at least 0"):
         data.split(seed=-1)
+
+
+def test_mails_are_counted() -> None:
+    """Shapes, classes and the commonest word are those of the corpus."""
+    mails = load_enron()
+    assert mails.counts.shape == (5172, 50463)
+    assert (mails.y == "spam").sum() == 1500
+    assert mails.counts.has_canonical_format
+    totals = np.asarray(mails.counts.sum(axis=0)).ravel()
+    assert mails.words[totals.argmax()] == "the"
+    assert mails.counts.nnz == 456_405

@@ -15,6 +15,7 @@ from problems import (
     make_case,
     named_case,
     named_influence,
+    temperature_of,
 )
 
 import upweight as uw
@@ -109,6 +110,7 @@ def test_polish_goes_to_the_optimum(
     """From slightly wrong parameters, polishing ends at the optimum and reports it."""
     rng = np.random.default_rng(0)
     off = 1e-3 * rng.normal(size=case.theta.shape)
+    off *= temperature_of(case.family) or 1.0
     if case.family == "multinomial":
         off -= off.mean(axis=0)
     started = replace(case.model, theta=case.model.theta + off)

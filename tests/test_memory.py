@@ -30,17 +30,19 @@ def status(word):
 
 family, outputs, dtype, solver = sys.argv[1:5]
 K = int(outputs)
-n, p, m = 200_000, 40, 50
+n, p, m = int(sys.argv[5]), int(sys.argv[6]), 50
 rng = np.random.default_rng(0)
 X = np.empty((n, p), dtype)
 for first in range(0, n, 10_000):
-    X[first : first + 10_000] = rng.standard_normal((10_000, p))
+    rows = min(10_000, n - first)
+    X[first : first + rows] = rng.standard_normal((rows, p))
 y = rng.integers(0, 3 if K == 3 else 2, n).astype(float)
 theta = np.zeros((K, p + 1))
 classes = np.arange(max(K, 2.0))
 model = uw.LinearModel(family, theta, True, 1.0, classes=classes)
-small = uw.LinearModel(family, theta, True, 1.0, classes=classes)
-warm = uw.Influence(small, X[:3000], y[:3000], polish=False, n_threads=2)
+warm = uw.Influence(
+    model, X[:300], y[:300], polish=False, n_threads=2, solver=solver
+)
 warm.scores(X[:m], y[:m])  # what the libraries keep for themselves
 warm.top(X[:m], y[:m])
 del warm
@@ -67,9 +69,12 @@ print(json.dumps(out))
 """
 
 
-def measure(family: str, outputs: int, dtype: str, solver: str) -> dict[str, int]:
+def measure(
+    family: str, outputs: int, dtype: str, solver: str, shape: tuple[int, int]
+) -> dict[str, int]:
     """Run MEASURE in a process of its own."""
     command = [sys.executable, "-c", MEASURE, family, str(outputs), dtype, solver]
+    command += map(str, shape)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     measured: dict[str, int] = json.loads(done.stdout)
@@ -84,7 +89,7 @@ def test_memory_stays_under_the_plan(
     family: str, outputs: int, dtype: str, solver: str
 ) -> None:
     """200,000 rows of 40: neither construction nor its rest exceeds what was said."""
-    m = measure(family, outputs, dtype, solver)
+    m = measure(family, outputs, dtype, solver, (200_000, 40))
     page = 2 * 2**20  # the allocator's rounding, in an arena for each of two threads
     assert m["nbytes"] <= m["plan_resident"]
     assert m["resident"] <= m["plan_resident"] + page
@@ -92,6 +97,22 @@ def test_memory_stays_under_the_plan(
     assert m["plan_resident"] < m["X"]  # X itself is not copied
     # norms, their order and the bounds, 3 doubles a row, come with the first `top`
     assert m["top_peak"] - m["slack"] <= m["plan_peak"] + 3 * 8 * 200_000
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("family", "outputs"), [("binomial", 1), ("multinomial", 3)])
+def test_memory_of_the_dual_stays_under_the_plan(
+    family: str, outputs: int, dtype: str
+) -> None:
+    """1,500 rows of 3,000: inner products, coordinates and factors are counted."""
+    m = measure(family, outputs, dtype, "dual", (1500, 3000))
+    page = 2 * 2**20
+    assert m["nbytes"] <= m["plan_resident"]
+    assert m["resident"] <= m["plan_resident"] + page
+    assert m["peak"] - m["slack"] <= m["plan_peak"]
+    # the plan is no blank cheque: half of it is really held
+    assert m["resident"] > m["plan_resident"] / 2
 
 
 def allocated(work: Any) -> int:

@@ -247,7 +247,7 @@ CALLS: dict[str, Callable[[uw.Influence, Case, str], Any]] = {
     "diagnostics": lambda inf, *_: [
         (found := inf.diagnostics()).cooks_distance,
         found.dfbetas,
-        found.resid_deviance,
+        found.dfbeta,
     ],
 }
 

@@ -4,7 +4,19 @@
 from __future__ import annotations
 
 from ..runner import Case
-from . import accuracy, fit, hessian, leave_one_out, leverage, path, scores, sparse, top
+from . import (
+    accuracy,
+    fit,
+    hessian,
+    leave_one_out,
+    leverage,
+    path,
+    scores,
+    shapes,
+    sparse,
+    text,
+    top,
+)
 
 CASES: tuple[Case, ...] = (
     *accuracy.CASES,
@@ -15,5 +27,7 @@ CASES: tuple[Case, ...] = (
     *fit.CASES,
     *leave_one_out.CASES,
     *path.CASES,
+    *shapes.CASES,
     *sparse.CASES,
+    *text.CASES,
 )

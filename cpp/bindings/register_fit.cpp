@@ -3,7 +3,6 @@
 #include "registers.hpp"
 #include "upweight/newton.hpp"
 
-#include <pybind11/native_enum.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -48,12 +47,15 @@ static void register_fit_for(py::module_& module, const char* name) {
 }
 
 void register_fit(py::module_& module) {
-  py::native_enum<Family>(module, "Family", "enum.Enum")
-      .value("gaussian", Family::gaussian)
-      .value("binomial", Family::binomial)
-      .value("multinomial", Family::multinomial)
-      .value("poisson", Family::poisson)
-      .finalize();
+  const py::class_<Family> family(module, "Family");
+  family.attr("gaussian") = Family(Family::gaussian);
+  family.attr("binomial") = Family(Family::binomial);
+  family.attr("multinomial") = Family(Family::multinomial);
+  family.attr("poisson") = Family(Family::poisson);
+  module.def(
+      "smooth_hinge",
+      [](double temperature) { return Family(Family::smooth_hinge, temperature); },
+      py::arg("temperature"));
   module.def(
       "gram",
       [](const Input<double>& X, bool intercept, const Input<double>& weights,

@@ -13,10 +13,11 @@
 #include <limits>
 
 #if defined(__CUDACC__)
-#define UPW_HD static __host__ __device__ __forceinline__
+#define UPW_HD_MEMBER __host__ __device__ __forceinline__
 #else
-#define UPW_HD static inline __attribute__((always_inline))
+#define UPW_HD_MEMBER inline __attribute__((always_inline))
 #endif
+#define UPW_HD static UPW_HD_MEMBER
 
 namespace upweight::formula {
 
@@ -172,7 +173,9 @@ struct Terms {
 /// l = (y - eta)^2 / 2
 struct Gaussian {
   static constexpr double self_concordance = 0;  // M in |l'''| <= M l''
-  UPW_HD double mean(double eta) { return eta; }
+  static constexpr double scale = 1;             // unit of the moves v = u / scale
+  /// What weight and remainders are functions of.
+  UPW_HD double mean(double, double eta) { return eta; }
   UPW_HD Terms terms(double y, double eta) {
     const double r = eta - y;
     return {0.5 * r * r, r, 1.0};
@@ -181,7 +184,7 @@ struct Gaussian {
   UPW_HD double change(double y, double eta, double u) {
     return (eta - y) * u + 0.5 * u * u;
   }
-  /// Coefficients of u, u^2, .. in the same, `series_terms` of them: enough for |u| <=
+  /// Coefficients of u, u^2, .. in the same, `series_terms` of them: enough for |v| <=
   /// `series_reach`, where what follows is under the last place.
   UPW_HD void change_series(double y, double eta, double* c) {
     c[0] = eta - y;
@@ -189,12 +192,13 @@ struct Gaussian {
     for (int n = 2; n < series_terms; ++n)
       c[n] = 0;
   }
-  /// The same for |u| <= 1/2, without a branch; `p` is the mean at eta.
+  /// The same for |v| <= 1/2, without a branch; `p` is the mean at eta.
   UPW_HD double change_near(double y, double mean, double u) {
     return change(y, mean, u);  // the mean is eta
   }
-  /// What l'(eta + u) leaves of its Taylor polynomials, over l'': after the linear term
-  /// (second) and after the quadratic one, skew u^2 (third), at the mean p of eta.
+  /// What l'(eta + u) leaves of its Taylor polynomials, over scale l'': after the
+  /// linear term (second) and after the quadratic one, skew u^2 (third), at the mean p
+  /// of eta and for v = u / scale with its tails.
   template <class R>
   UPW_HD R second(R, R, const ExpTails<R>&) {
     return 0;
@@ -212,10 +216,12 @@ struct Gaussian {
 /// l = log(1 + e^eta) - y eta, for y in [0, 1]
 struct Binomial {
   static constexpr double self_concordance = 1;
-  UPW_HD double mean(double eta) {
+  static constexpr double scale = 1;
+  UPW_HD double sigmoid(double eta) {
     const double e = fast_exp(-std::fabs(eta));
     return (eta >= 0 ? 1.0 : e) / (1.0 + e);
   }
+  UPW_HD double mean(double, double eta) { return sigmoid(eta); }
   UPW_HD Terms terms(double y, double eta) {
     const double e = fast_exp(-std::fabs(eta));
     const double large = 1.0 / (1.0 + e), small = e * large;  // of p and 1 - p
@@ -245,7 +251,7 @@ struct Binomial {
   /// sigma); of a label 1 the same seen from the other side.
   UPW_HD void change_series(double y, double eta, double* c) {
     const double side = y == 1 ? -eta : eta;
-    const double p = mean(side), q = mean(-side);
+    const double p = sigmoid(side), q = sigmoid(-side);
     c[0] = p;
     c[1] = p * q;
     for (int n = 1; n + 1 < series_terms; ++n) {
@@ -279,17 +285,60 @@ struct Binomial {
   /// what is small on the side where both are, at least a factor e apart.
   UPW_HD double mean_change(double eta, double u) {
     if (std::fabs(u) < 1) {
-      const double p = mean(eta), q = mean(-eta);
+      const double p = sigmoid(eta), q = sigmoid(-eta);
       return p * q * std::expm1(u) / (q + p * std::exp(u));
     }
-    return eta + 0.5 * u > 0 ? mean(-eta) - mean(-eta - u) : mean(eta + u) - mean(eta);
+    return eta + 0.5 * u > 0 ? sigmoid(-eta) - sigmoid(-eta - u)
+                             : sigmoid(eta + u) - sigmoid(eta);
   }
+};
+
+/// l = t log(1 + e^((1 - y eta) / t)) for y = -1 or 1: t times the binomial loss of the
+/// label (y + 1) / 2 at z = (eta - y) / t, so that all is the binomial's in units of t.
+struct SmoothHinge {
+  double scale, inverse, self_concordance;
+  UPW_HD_MEMBER explicit SmoothHinge(double t)
+      : scale(t), inverse(1 / t), self_concordance(1 / t) {}
+  UPW_HD double label(double y) { return 0.5 * (y + 1); }
+  UPW_HD_MEMBER double place(double y, double eta) const { return (eta - y) * inverse; }
+
+  UPW_HD_MEMBER double mean(double y, double eta) const {
+    return Binomial::sigmoid(place(y, eta));
+  }
+  UPW_HD_MEMBER Terms terms(double y, double eta) const {
+    const Terms b = Binomial::terms(label(y), place(y, eta));
+    return {scale * b.loss, b.residual, inverse * b.weight};
+  }
+  UPW_HD_MEMBER double change(double y, double eta, double u) const {
+    return scale * Binomial::change(label(y), place(y, eta), inverse * u);
+  }
+  UPW_HD_MEMBER void change_series(double y, double eta, double* c) const {
+    Binomial::change_series(label(y), place(y, eta), c);
+    double power = 1;  // t of t b, over t^n of (u / t)^n
+    for (int n = 1; n < series_terms; ++n) {
+      power *= inverse;
+      c[n] *= power;
+    }
+  }
+  UPW_HD_MEMBER double change_near(double y, double p, double u) const {
+    return scale * Binomial::change_near(label(y), p, inverse * u);
+  }
+  template <class R>
+  UPW_HD R second(R p, R v, const ExpTails<R>& t) {
+    return Binomial::second(p, v, t);
+  }
+  template <class R>
+  UPW_HD R third(R p, R v, const ExpTails<R>& t) {
+    return Binomial::third(p, v, t);
+  }
+  UPW_HD_MEMBER double skew(double p) const { return inverse * Binomial::skew(p); }
 };
 
 /// l = e^eta - y eta
 struct Poisson {
   static constexpr double self_concordance = 1;
-  UPW_HD double mean(double eta) { return fast_exp(eta); }
+  static constexpr double scale = 1;
+  UPW_HD double mean(double, double eta) { return fast_exp(eta); }
   UPW_HD Terms terms(double y, double eta) {
     const double mu = fast_exp(eta);
     return {mu - y * eta, mu - y, mu};
@@ -384,13 +433,15 @@ struct Multinomial {
   }
 };
 
-/// visit(F()) for the struct F of a family whose outputs are apart; the softmax, whose
+/// visit(f) with the struct f of a family whose outputs are apart; the softmax, whose
 /// outputs are not, is its caller's to treat first.
 template <class Visit>
 UPW_HD auto with_separable(Family family, const Visit& visit) {
-  switch (family) {
+  switch (family.kind) {
   case Family::binomial:
     return visit(Binomial());
+  case Family::smooth_hinge:
+    return visit(SmoothHinge(family.temperature));
   case Family::poisson:
     return visit(Poisson());
   case Family::gaussian:
@@ -400,19 +451,25 @@ UPW_HD auto with_separable(Family family, const Visit& visit) {
   return visit(Gaussian());
 }
 
+/// The unit of moves of a linear predictor in which a separable loss is smooth: near
+/// forms and series are good for so many of it.
+UPW_HD double move_scale(Family family) {
+  return with_separable(family, [](auto f) -> double { return f.scale; });
+}
+
 /// M in |l'''| <= M l'' along a move whose size is that of its output or, of a softmax,
 /// the spread of it over the outputs.
 UPW_HD double move_concordance(Family family) {
   if (family == Family::multinomial)
     return Multinomial::self_concordance;
-  return with_separable(family, [](auto f) { return f.self_concordance; });
+  return with_separable(family, [](auto f) -> double { return f.self_concordance; });
 }
 
 /// M in |l'''| <= M l'' along a move of size max_k |u_k|.
 UPW_HD double self_concordance(Family family) {
   if (family == Family::multinomial)
     return 2 * Multinomial::self_concordance;  // the spread over outputs is <= 2 max
-  return with_separable(family, [](auto f) { return f.self_concordance; });
+  return with_separable(family, [](auto f) -> double { return f.self_concordance; });
 }
 
 }  // namespace upweight::formula

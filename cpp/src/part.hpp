@@ -15,7 +15,7 @@ struct Part {
   index outputs = 1;     // K
   bool whitened = true;  // then K = 1
   RowWeights W;
-  ConstMatrix r, eta, s, R;
+  ConstMatrix y, r, eta, s, R;
   double M = 0;                // |l'''| <= M l''
   Array C;                     // (e_k (x) x_i)'H^-1(e_l (x) x_i): n x K^2
   std::vector<double> spread;  // n: what of C bounds a row's move; 0 for weight 0
@@ -60,6 +60,13 @@ void centre(std::vector<double>& rows, index outputs, index segment);
 template <class T>
 [[nodiscard]] double predictor_error(const Backend<T>& backend, ConstMatrix w,
                                      ConstMatrix eta, index q);
+
+/// How large |X'e|_{A^-1} may be for the rounding e of residuals r (n x K), of which A's
+/// leverages C (n x K, or n x K^2) tell. It counts where curvature has all but vanished
+/// and residuals have not.
+template <class T>
+[[nodiscard]] double residual_error(const Backend<T>& backend, ConstMatrix r,
+                                    ConstMatrix C);
 
 /// What of the blocks C_i (n x K^2, or n x K for outputs apart) bounds a row's move:
 /// the largest c_ik, or of softmax the largest x'H^-1 x of a difference of two outputs.

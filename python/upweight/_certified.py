@@ -90,7 +90,7 @@ class CertifiedChanges:
         its linear predictor has slopes of 1.
         """
         family, K = self.left.model.family, self.left.model.n_outputs
-        if target != "loss" or family in ("binomial", "multinomial"):
+        if target != "loss" or family in ("binomial", "multinomial", "smooth_hinge"):
             return 1.0
         one = self._leave_rows_out(np.zeros(1, dtype=np.int64), None)
         out = np.empty((len(test), 1), dtype=test.dtype)

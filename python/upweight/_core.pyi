@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from enum import Enum
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,13 @@ class SeparableError(ValueError): ...
 class SingularError(ValueError):
     parameter: int
 
-@final
-class Family(Enum):
-    gaussian = 0
-    binomial = 1
-    multinomial = 2
-    poisson = 3
+class Family:
+    gaussian: ClassVar[Family]
+    binomial: ClassVar[Family]
+    multinomial: ClassVar[Family]
+    poisson: ClassVar[Family]
+
+def smooth_hinge(temperature: float) -> Family: ...
 
 @final
 class Solver(Enum):

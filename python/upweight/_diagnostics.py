@@ -171,6 +171,7 @@ class Diagnostics:
         For a multinomial (n, K): 1 for the row's class, 0 for others, minus their
         probabilities. Not weighted.
         """
+        self._likelihood("resid_response")
         return self._shaped(response(self._family, self._y, self._eta))
 
     @cached_property
@@ -180,6 +181,7 @@ class Diagnostics:
         In units of y for gaussian models, in standard deviations for others.
         """
         self._one_predictor("resid_pearson")
+        self._likelihood("resid_pearson")
         plain = pearson(self._family, self._y, self._eta)
         return self._shaped(self._without.weighted(plain))
 
@@ -191,6 +193,7 @@ class Diagnostics:
         gaussian models, in roots of nats for others. For a multinomial (n,), and never
         negative: there is no one sign.
         """
+        self._likelihood("resid_deviance")
         plain = deviance(self._family, self._y, self._eta)
         return self._shaped(self._without.weighted(plain))
 
@@ -332,6 +335,8 @@ class Diagnostics:
         ]
         if self._family == "multinomial":
             names = ["leverage", "cooks_distance", "resid_deviance"]
+        elif self._family == "smooth_hinge":  # no residuals
+            names = [name for name in names if not name.startswith("resid")]
         columns: dict[Hashable, FloatArray] = {}
         for name in names:
             values = getattr(self, name)
@@ -373,6 +378,13 @@ class Diagnostics:
     @property
     def _sign(self) -> FloatArray:
         return -np.sign(self._without.engine.residual)
+
+    def _likelihood(self, name: str) -> None:
+        if self._family == "smooth_hinge":
+            raise ValueError(
+                f"{name}: not defined for a smooth hinge, which is no likelihood and "
+                "predicts no mean; use cooks_distance, dfbetas or dffits"
+            )
 
     def _one_predictor(self, name: str) -> None:
         if self._family == "multinomial":

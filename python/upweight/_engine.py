@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core, reference
+from ._family import core_family
 from ._model import FloatArray, LinearModel
 from ._sparse import Rows, core_rows, dense
 
@@ -91,7 +92,7 @@ def cpu_engine(
     core = kind(
         core_rows(data.X),
         model.fit_intercept,
-        getattr(_core.Family, model.family),
+        core_family(model.family),
         model.n_outputs,
         data.y,
         data.weights,

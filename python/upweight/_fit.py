@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._family import DEFAULT_TEMPERATURE, FAMILIES, core_family, family_of
 from ._kernel import KernelMap, make_kernel
 from ._memory import available_memory
-from ._model import FAMILIES, FloatArray, LinearModel
+from ._model import FloatArray, LinearModel
 from ._plan import choose_for_fit, shape_of
 from ._row_space import RowSpace
 from ._sparse import Rows, core_rows
@@ -40,6 +41,7 @@ def fit(
     l2: float = 0.0,
     fit_intercept: bool = True,
     sample_weight: Any = None,
+    temperature: float | None = None,
     kernel: Any = None,
     gamma: Any = None,
     coef0: float = 1.0,
@@ -52,7 +54,8 @@ def fit(
     Minimises ``sum_i s_i l(y_i, x_i' theta) + 1/2 l2 |coef|^2`` (a sum, not a mean; the
     intercept is not penalised) by Newton's method with a line search. Convergence is
     quadratic, and the steps end when one moves no linear predictor by more than 1e-6,
-    which leaves the optimum about 1e-12 away.
+    which leaves the optimum about 1e-12 away. A smooth hinge is cooled: fitted at a
+    temperature of 1 first, then at lower ones, each from the optimum before.
 
     Parameters
     ----------
@@ -61,16 +64,21 @@ def fit(
         float64. Sparse rows stay sparse: CSR is taken as it is, other formats (and
         pandas frames whose columns are all Sparse) become CSR once.
     y : array-like of shape (n,), or (n, K) for several gaussian targets
-        Numbers, or labels of any sortable type for ``"binomial"`` (two classes) and
-        ``"multinomial"`` (two or more).
-    family : {"gaussian", "binomial", "multinomial", "poisson"}
-        The loss: squares / 2, logistic, softmax, or Poisson with a log link.
+        Numbers, or labels of any sortable type for ``"binomial"`` and
+        ``"smooth_hinge"`` (two classes) and ``"multinomial"`` (two or more).
+    family : {"gaussian", "binomial", "multinomial", "poisson", "smooth_hinge"}
+        The loss: squares / 2, logistic, softmax, Poisson with a log link, or the hinge
+        of a support vector machine made smooth, ``t log(1 + exp((1 - y eta) / t))``
+        for y = -1 or 1 and the temperature t (Koh and Liang 2017, section 4.3).
     l2 : float, default 0
         Penalty. scikit-learn's ``C`` is ``1 / l2``, its Ridge ``alpha`` is `l2`.
     fit_intercept : bool, default True
         Whether to append a column of ones.
     sample_weight : array-like of shape (n,), optional
         Row weights s_i >= 0.
+    temperature : float, optional
+        The t of ``"smooth_hinge"``, in units of the linear predictor: 0.001 by default.
+        The loss is within t log 2 of the hinge. An error with another family.
     kernel : {None, "linear", "rbf", "poly", "precomputed"} or callable, optional
         Fit f(x) = sum_i a_i k(x, x_i) + intercept with the penalty 1/2 l2 a'Ka instead
         (needs ``l2 > 0``). ``"rbf"`` is exp(-gamma |x - y|^2), ``"poly"`` is
@@ -83,7 +91,8 @@ def fit(
     coef0, degree : float, int
         Of ``"poly"``.
     max_iter : int, default 100
-        Newton steps after which NotConvergedError is raised.
+        Newton steps after which NotConvergedError is raised; of each temperature on
+        the way, for a smooth hinge.
     n_threads : int, optional
         Threads; all usable cores by default. The result does not depend on it.
 
@@ -106,7 +115,7 @@ def fit(
     >>> round(float(model.coef_[0]), 6), round(model.intercept_, 6)
     (2.0, 1.0)
     """
-    training = prepare(X, y, family, fit_intercept, sample_weight)
+    training = prepare(X, y, family, fit_intercept, sample_weight, temperature)
     penalty = check_number(l2, "l2")
     if kernel is not None:
         training = with_kernel(training, kernel, gamma, coef0, degree)
@@ -144,6 +153,11 @@ class Training:
         shape = shape_of(self.X, self.model(theta, l2))
         return choose_for_fit(shape, l2, available_memory())
 
+    @property
+    def temperature(self) -> float | None:
+        """Temperature of a smooth hinge."""
+        return getattr(self.family, "temperature", None)
+
     def start(self) -> list[float]:
         """Return the optimum of the intercept alone: it spares Newton steps."""
         return _start(
@@ -165,6 +179,7 @@ class Training:
             classes=self.classes,
             feature_names=self.names,
             kernel=self.kernel,
+            temperature=self.temperature,
             **found,
         )
 
@@ -190,12 +205,12 @@ class Training:
         solver: str,
     ) -> LinearModel:
         features = self.X.shape[1]
-        with explain_singular(features, self.names):
+        with explain_singular(features, self.names, self.temperature):
             single = self.X.dtype == np.float32
             result = (_core.fit32 if single else _core.fit64)(
                 core_rows(self.X),
                 self.fit_intercept,
-                getattr(_core.Family, self.family),
+                core_family(self.family),
                 self.outputs,
                 self.y,
                 self.weights,
@@ -263,19 +278,27 @@ def with_kernel(
 
 
 def prepare(
-    X: Any, y: Any, family: str, fit_intercept: bool, sample_weight: Any
+    X: Any,
+    y: Any,
+    family: str,
+    fit_intercept: bool,
+    sample_weight: Any,
+    temperature: float | None,
 ) -> Training:
     """Check the data of a fit and code its targets."""
     check_choice(family, FAMILIES, "family")
+    if family == "smooth_hinge" and temperature is None:
+        temperature = DEFAULT_TEMPERATURE
+    family = family_of(family, temperature)
     rows = to_rows(X, "X")
     n = rows.shape[0]
     weights = check_weights(sample_weight, n)
     classes: NDArray[Any] | None = None
-    if family in ("binomial", "multinomial"):
+    if family in ("binomial", "multinomial", "smooth_hinge"):
         classes = unique_labels(check_labels(y, n, "y"), "y")
-        if family == "binomial" and len(classes) != 2:
+        if family != "multinomial" and len(classes) != 2:
             raise ValueError(
-                f"y: expected two classes for family='binomial', got {len(classes)}; "
+                f"y: expected two classes for family={family!r}, got {len(classes)}; "
                 "use family='multinomial'"
             )
         outputs = len(classes) if family == "multinomial" else 1
@@ -298,7 +321,9 @@ def prepare(
 
 
 @contextmanager
-def explain_singular(features: int, names: tuple[str, ...] | None) -> Iterator[None]:
+def explain_singular(
+    features: int, names: tuple[str, ...] | None, temperature: float | None = None
+) -> Iterator[None]:
     """Turn the core's singular Hessian into an error that names the column."""
     try:
         yield
@@ -310,6 +335,13 @@ def explain_singular(features: int, names: tuple[str, ...] | None) -> Iterator[N
             what = "the intercept"
         else:
             what = f"column {column}" + (f" ({names[column]!r})" if names else "")
+        if temperature is not None:
+            raise ValueError(
+                f"X: at temperature={temperature:g} too few rows lie near enough to "
+                f"their hinge to determine {what} (or it is a linear combination of "
+                "the columns before it), so to working precision the optimum is not "
+                "unique; use a higher temperature or a larger l2"
+            ) from None
         raise ValueError(
             f"X: {what} is a linear combination of the columns before it (to working "
             "precision, on rows of positive weight), so the optimum is not unique; "
@@ -334,7 +366,8 @@ def _check_weighted_classes(
         return
     seen = np.unique(y[weights[:, 0] > 0])
     if len(seen) < len(classes):
-        lost = next(c for k, c in enumerate(classes) if k not in seen)
+        codes = np.unique(y)  # in the order of the classes
+        lost = next(c for k, c in zip(codes, classes, strict=True) if k not in seen)
         raise ValueError(
             f"sample_weight: expected a row of positive weight in every class, "
             f"got none for {lost!r}"
@@ -349,9 +382,12 @@ def _start(
     outputs: int,
     fit_intercept: bool,
 ) -> list[float]:
-    """Return the optimum of the intercept alone: a start that spares Newton steps."""
+    """Return the optimum of the intercept alone: a start that spares Newton steps.
+
+    None, [], for a smooth hinge, which is cooled.
+    """
     theta = np.zeros((outputs, features + int(fit_intercept)))
-    if not fit_intercept:
+    if not fit_intercept or family == "smooth_hinge":
         return []
     s = np.ones(len(y)) if weights is None else weights[:, 0]
     if family == "multinomial":

@@ -21,7 +21,7 @@ from ._plan import SOLVERS, dual_is_defined, make_plan, shape_of
 from ._results import Plan, Polish
 from ._row_sets import RowSets
 from ._row_space import RowSpace, RowSpaceEngine
-from ._sparse import Rows, SparseRows
+from ._sparse import Rows, SparseRows, linear_predictor
 from ._targets import TargetRows
 from ._validate import (
     check_choice,
@@ -73,6 +73,7 @@ class Fitted:
         dtype: Any = None,
         n_threads: int | None = None,
         polish: bool = True,
+        temperature: float | None = None,
         max_memory: int | None = None,
         cg_rtol: float = 1e-10,
     ) -> None:
@@ -91,7 +92,7 @@ class Fitted:
         if state != "available":
             raise ValueError(f"backend: {self.backend!r} is {state}")
 
-        adapted = adapt(model, X, y, sample_weight)
+        adapted = adapt(model, X, y, sample_weight).at_temperature(temperature)
         fitted: LinearModel = adapted.model
         if adapted.X is None or adapted.y is None:
             missing = "X" if adapted.X is None else "y"
@@ -125,7 +126,7 @@ class Fitted:
             )
         if solver == "dual" and not dual_is_defined(fitted):
             raise ValueError("solver: 'dual' needs l2 > 0, got 0")
-        shape = shape_of(rows, fitted)
+        shape = shape_of(rows, fitted, weights)
         self.plan: Plan = make_plan(
             fitted, shape, copied, self.backend, solver, threads, self._max_memory
         )
@@ -148,9 +149,12 @@ class Fitted:
                 rows, fitted.kernel is not None, fitted.fit_intercept, threads,
                 self.backend,
             )  # fmt: skip
-        with explain_singular(fitted.n_features, column_names(features)):
+        names = column_names(features)
+        with explain_singular(fitted.n_features, names, fitted.temperature):
             self._engine = self._make_engine(self._data, polish)
         self.polish = Polish(*self._engine.polish)
+        if adapted.smoothed:
+            self.polish = _compared(self.polish, rows, fitted, self._engine)
         self.model: LinearModel = replace(
             fitted,
             theta=self._engine.theta.reshape(fitted.theta.shape),
@@ -159,7 +163,7 @@ class Fitted:
         self._targets = TargetRows(
             self.model, adapted.transform, self._column_names, self._dtype
         )
-        if self.polish.move > _LARGE_MOVE:
+        if self.polish.move > _LARGE_MOVE and not adapted.smoothed:
             warnings.warn(
                 f"model: polishing moved a training row's linear predictor by "
                 f"{self.polish.move:.3g}; the estimator stopped far from the optimum "
@@ -195,8 +199,10 @@ class Fitted:
     def _leave_out(self, sets: RowSets, tol: float | None) -> LeftOut:
         if tol is not None:
             check_number(tol, "tol")
-        K, q = self.model.theta.shape
+        K, q = self._engine.coordinates(self._data)[0].model.theta.shape
         refined = 0 if tol is None else 16 * K * q * len(sets)
+        if self.solver == "dual":  # a factor, and in n coordinates
+            refined += 8 * K * q * q
         check_fits(
             refined + 8 * (K + 6) * len(sets.members) + 4 * q * self.n_rows,
             min(self._max_memory, available_memory()),
@@ -234,6 +240,27 @@ class Fitted:
         if not out.flags.writeable or out.strides[-1] != out.itemsize:
             raise ValueError("out: expected a writable array with contiguous rows")
         return out
+
+
+def _compared(
+    polish: Polish, rows: Rows, estimator: LinearModel, engine: Engine
+) -> Polish:
+    """Add how the smooth model's decision function differs from the estimator's."""
+    before = linear_predictor(
+        rows, estimator.fit_intercept, estimator.theta, resolve_threads(None)
+    )
+    after = engine.linear_predictor
+    a, b = before - before.mean(axis=0), after - after.mean(axis=0)
+    norms = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
+    with np.errstate(invalid="ignore"):  # NaN where a decision function is constant
+        correlation = (a * b).sum(axis=0) / norms
+    difference = float(np.abs(after - before).max())
+    return replace(
+        polish,
+        move=difference,
+        decision_difference=difference,
+        decision_correlation=float(correlation.min()),
+    )
 
 
 def _check_dtype(dtype: Any) -> Any:

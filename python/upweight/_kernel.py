@@ -155,15 +155,15 @@ def make_kernel(
 
 def check_gamma(gamma: Any, X: Rows) -> float:
     """Return gamma: a number, 1 / (p Var X) for None and "scale", 1 / p for "auto"."""
-    p = X.shape[1]
+    p = int(X.shape[1])
     if gamma is None or (isinstance(gamma, str) and gamma == "scale"):
         if isinstance(X, SparseRows):
             values = X.values[X.starts[0] : X.starts[-1]].astype(np.float64)
             size = len(X) * p
-            variance = (values**2).sum() / size - (values.sum() / size) ** 2
+            variance = float((values**2).sum() / size - (values.sum() / size) ** 2)
         else:
-            variance = np.var(X, dtype=np.float64)
-        return float(1.0 / (p * variance)) if variance > 0 else 1.0
+            variance = float(np.var(X, dtype=np.float64))
+        return 1.0 / (p * variance) if variance > 0 else 1.0
     if isinstance(gamma, str) and gamma == "auto":
         return 1.0 / p
     if isinstance(gamma, str):

@@ -131,6 +131,7 @@ def loo_path(
     family: str = "gaussian",
     fit_intercept: bool = True,
     sample_weight: Any = None,
+    temperature: float | None = None,
     tol: float = 1e-6,
     keep_rows: bool = True,
     n_threads: int | None = None,
@@ -145,7 +146,7 @@ def loo_path(
 
     Parameters
     ----------
-    X, y, family, fit_intercept, sample_weight, n_threads
+    X, y, family, fit_intercept, sample_weight, temperature, n_threads
         As in :func:`fit`. Products and decompositions of gaussian models are NumPy's
         and run on the threads of its BLAS.
     l2s : array-like of shape (L,)
@@ -191,7 +192,7 @@ def loo_path(
     if not isinstance(keep_rows, (bool, np.bool_)):
         raise TypeError(f"keep_rows: expected True or False, got {keep_rows!r}")
     threads = resolve_threads(n_threads)
-    training = prepare(X, y, family, fit_intercept, sample_weight)
+    training = prepare(X, y, family, fit_intercept, sample_weight, temperature)
     if keep_rows:
         n, K, L = len(training.X), training.outputs, len(penalties)
         check_fits(

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._family import family_of
 from ._kernel import KernelMap
 from ._sparse import Rows, linear_predictor
 from ._validate import check_columns, resolve_threads, to_rows
 
 FloatArray = NDArray[np.float64]
-
-FAMILIES = ("gaussian", "binomial", "multinomial", "poisson")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +28,9 @@ class LinearModel:
 
     Attributes
     ----------
-    family : {"gaussian", "binomial", "multinomial", "poisson"}
-        The loss l. ``"binomial"`` with more than one output is a set of
-        independent binary models (one against the rest).
+    family : {"gaussian", "binomial", "multinomial", "poisson", "smooth_hinge"}
+        The loss l. ``"binomial"`` and ``"smooth_hinge"`` with more than one output are
+        sets of independent binary models (one against the rest).
     theta : ndarray of shape (K, q), float64
         Row k holds the parameters of output k; the last column is the
         intercept when `fit_intercept`.
@@ -52,6 +51,9 @@ class LinearModel:
         Newton steps taken by :func:`upweight.fit`.
     gradient_norm : float or None
         Largest absolute entry of the gradient of the objective at `theta`.
+    temperature : float or None
+        The t of a smooth hinge ``t log(1 + exp((1 - y eta) / t))``, y = -1 or 1;
+        None for all other families.
     """
 
     family: str
@@ -64,6 +66,10 @@ class LinearModel:
     kernel: KernelMap | None = None
     n_iter: int | None = field(default=None)
     gradient_norm: float | None = field(default=None)
+    temperature: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "family", family_of(self.family, self.temperature))
 
     @property
     def n_features(self) -> int:
@@ -114,7 +120,8 @@ class LinearModel:
         Raises
         ------
         ValueError
-            If the model is not a binomial or multinomial classifier.
+            If the model is not a binomial or multinomial classifier. A smooth hinge
+            has no probabilities: use `decision_function`.
         """
         if self.family not in ("binomial", "multinomial"):
             raise ValueError(

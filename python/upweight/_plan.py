@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ._memory import check_fits, in_words
-from ._model import LinearModel
+from ._model import FloatArray, LinearModel
 from ._results import Plan
 from ._sparse import Rows, SparseRows
 
@@ -38,6 +38,7 @@ class Shape:
     family: str
     kernel: bool
     itemsize: int
+    idle_rows: bool  # some have no weight: the dual copies the others' coordinates
 
     @property
     def coupled(self) -> bool:
@@ -55,15 +56,25 @@ class Shape:
         return 8 * self.rows * self.outputs * (4 if self.coupled else 3)
 
 
-def shape_of(X: Rows, model: LinearModel) -> Shape:
+def shape_of(X: Rows, model: LinearModel, weights: FloatArray | None = None) -> Shape:
     """Return the shape of a model's problem on rows of features."""
+    idle = weights is not None and bool((weights == 0).any())
     sparse = isinstance(X, SparseRows)
     n, p = X.shape
     entries = int(X.starts[-1] - X.starts[0]) if isinstance(X, SparseRows) else n * p
     K, q = model.theta.shape
     kernel = model.kernel is not None
     return Shape(
-        n, p, q, K, max(entries, 1), sparse, model.family, kernel, X.dtype.itemsize
+        n,
+        p,
+        q,
+        K,
+        max(entries, 1),
+        sparse,
+        model.family,
+        kernel,
+        X.dtype.itemsize,
+        idle,
     )
 
 
@@ -118,24 +129,27 @@ def _cg(shape: Shape) -> Cost:
 
 def _dual(shape: Shape) -> Cost:
     n, K = shape.rows, shape.outputs
-    square = 8 * n**2
-    products = 0.0 if shape.kernel else float(n) * shape.entries
-    weight = _PANEL if shape.sparse else 1
-    if shape.coupled:  # a factor of order K n, in coordinates
-        order, grams = K * n, max(1, K * (K - 1) // 2)
-        factor = square * 3 + 8 * order**2
-        setup = float(n) ** 3 / 3 + grams * float(n) ** 3 + order**3 / 3
+    square, cube = 8 * n**2, float(n) ** 3
+    # inner products (a kernel's are X itself), their factor, the coordinates
+    held = (2 if shape.kernel else 3) * square
+    if shape.coupled:  # a factor in coordinates
+        order, grams = K * (n + 1), max(1, K * (K - 1) // 2)
+        factor = held + 8 * order**2
+        setup = cube / 3 + grams * cube + order**3 / 3
         solves = _TRIANGLE * 2 * order**2
     else:
-        factor = square * (4 if not shape.kernel else 3) + shape.blocks * square
-        setup = float(n) ** 3 / 3 + shape.blocks * float(n) ** 3 / 3
+        each = square + 32 * n  # B, and vectors of its order
+        factor = held + shape.blocks * (each + (square if shape.idle_rows else 0))
+        setup = cube / 3 + shape.blocks * cube / 3
         solves = shape.blocks * (4 + _TRIANGLE * 2) * float(n) ** 2
-    # a test row's own products, its coordinates, its scores
+    weight = _PANEL if shape.sparse else 1
+    products = 0.0 if shape.kernel else weight * float(n) * shape.entries
+    # a test row's inner products, its coordinates, its scores
     own = 2 * weight * shape.entries + _TRIANGLE * n**2 + 2 * float(n) ** 2 * K
-    total = weight * products + setup + _RIGHT_HAND_SIDES * (solves + own)
+    total = products + setup + _RIGHT_HAND_SIDES * (solves + own)
     if shape.itemsize == 4 and not shape.kernel:
-        factor += 8 * shape.entries
-    return Cost("dual", factor, factor + square, setup + products, total)
+        factor += 8 * shape.entries  # rows in float64
+    return Cost("dual", factor, factor + 2 * square, setup + products, total)
 
 
 def make_plan(
@@ -153,8 +167,8 @@ def make_plan(
     predictor, the residual and the weights (twice for softmax), and the solver's own:
     ``"cholesky"`` 8 P^2 for softmax, 8 K q^2 for outputs with weights of their own,
     8 q^2 for gaussian; ``"mixed"`` half as much again; ``"dual"`` 8 n^2 for each of the
-    inner products (a second time for their factor), the coordinates and each output's
-    Hessian; ``"cg"`` 8 K q.
+    inner products, their factor, the coordinates and each output's Hessian (twice
+    where rows have no weight); ``"cg"`` 8 K q.
     """
     K = shape.outputs
     room = max_memory - copied - shape.per_row - 16 * shape.rows * K - _WORKSPACE

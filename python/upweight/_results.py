@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _TARGET_WORDS = {
-    "loss": "loss of the test row (nats; half squares for gaussian)",
+    "loss": "loss of the test row (nats; half squares for gaussian; hinge)",
     "margin": "linear predictor of the test row",
     "probability": "predicted probability of the test row",
     "gradient": "target whose gradient was given",
@@ -122,12 +122,19 @@ class Polish:
         Largest change that one more step would make.
     gradient_norm : float
         Largest absolute entry of the objective's gradient where it ended.
+    decision_difference, decision_correlation : float or None
+        Where a smooth hinge stands in for the hinge of an estimator: the largest
+        difference of the two decision functions at a training row, and their
+        correlation over the training rows (the smallest one of several outputs; NaN of
+        a constant). None for models whose own objective was polished.
     """
 
     steps: int
     move: float
     left: float
     gradient_norm: float
+    decision_difference: float | None = None
+    decision_correlation: float | None = None
 
 
 @dataclass(frozen=True)

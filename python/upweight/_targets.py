@@ -35,8 +35,10 @@ class TargetRows:
         """Return features (m, p), encoded targets and `of`, all checked."""
         check_choice(of, TARGETS, "of")
         family, K = self._model.family, self._model.n_outputs
-        classifier = family in ("binomial", "multinomial")
-        if of == "probability" and (not classifier or (family == "binomial" and K > 1)):
+        classifier = family in ("binomial", "multinomial", "smooth_hinge")
+        if of == "probability" and not (
+            family == "multinomial" or (family == "binomial" and K == 1)
+        ):
             raise ValueError(
                 f"of: 'probability' needs a binomial or multinomial model, "
                 f"got {family} with {K} output(s)"

@@ -252,7 +252,7 @@ def encode_targets(
         numbers = class_numbers(check_labels(y, n, name), classes, name)
         if family == "multinomial" or (family == "binomial" and outputs == 1):
             return numbers.astype(np.float64)[:, None]
-        if outputs == 1:  # a regression of -1 and +1
+        if outputs == 1:  # a smooth hinge, or a regression of -1 and +1
             return np.where(numbers == 1, 1.0, -1.0)[:, None]
         low = 0.0 if family == "binomial" else -1.0
         indicator = np.full((n, outputs), low)
@@ -267,6 +267,8 @@ def encode_targets(
     _check_finite(values, name)
     if family == "binomial" and ((values < 0) | (values > 1)).any():
         raise ValueError(f"{name}: expected values from 0 to 1 for family='binomial'")
+    if family == "smooth_hinge" and (np.abs(values) != 1).any():
+        raise ValueError(f"{name}: expected -1 and 1 for family='smooth_hinge'")
     if family == "poisson" and (values < 0).any():
         raise ValueError(f"{name}: expected counts >= 0 for family='poisson'")
     return values

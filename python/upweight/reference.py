@@ -8,6 +8,7 @@ Rows x_i (a 1 appended for the intercept), K outputs, eta_i = theta x_i, weights
 theta is (K, q), the intercept last; flat vectors of P = K q entries are theta.ravel().
 A multinomial loss does not change when a column of theta moves by a constant. If that
 column is unpenalised, H is singular; `solve` then leaves its sum over classes alone.
+A smooth hinge, y = -1 or 1, is given as `SmoothHinge(t)`, a name with its temperature.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._family import SmoothHinge
+
 Array = NDArray[Any]  # float64, or intp where it holds indices
 
-FAMILIES = ("gaussian", "binomial", "multinomial", "poisson")
+FAMILIES = ("gaussian", "binomial", "multinomial", "poisson", "smooth_hinge")
 
 
 def mean(family: str, eta: Array) -> Array:
@@ -49,6 +52,9 @@ def loss(family: str, y: Array, eta: Array) -> Array:
         return np.array([np.logaddexp.reduce(e, initial=0.0) for e in rest])
     if family == "gaussian":
         each = (y - eta) ** 2 / 2
+    elif isinstance(family, SmoothHinge):  # t log(1 + e^((1 - y eta) / t))
+        t = family.temperature
+        each = t * np.logaddexp(0, (1 - y * eta) / t)
     elif family == "binomial":  # log(1 + e^eta) - y eta, likewise
         each = (1 - y) * np.logaddexp(0, eta) + y * np.logaddexp(0, -eta)
     else:
@@ -57,7 +63,9 @@ def loss(family: str, y: Array, eta: Array) -> Array:
 
 
 def residual(family: str, y: Array, eta: Array) -> Array:
-    """Return dl/deta (n, K) = mean - y, arranged so as not to cancel."""
+    """Return dl/deta (n, K), mean - y but for the hinge, so as not to cancel."""
+    if isinstance(family, SmoothHinge):
+        return -y * mean("binomial", (1 - y * eta) / family.temperature)
     p = mean(family, eta)
     if family == "binomial":
         return np.asarray((1 - y) * p - y * mean(family, -eta))
@@ -70,6 +78,10 @@ def residual(family: str, y: Array, eta: Array) -> Array:
 
 def weight(family: str, y: Array, eta: Array) -> Array:
     """Return d2l/deta2 (n, K, K)."""
+    if isinstance(family, SmoothHinge):
+        z, t = (1 - y * eta) / family.temperature, family.temperature
+        w = mean("binomial", z) * mean("binomial", -z) / t
+        return np.asarray(w[:, :, None] * np.eye(eta.shape[1]))
     if family == "multinomial":
         W = np.stack([-np.outer(p, p) for p in mean(family, eta)])
         for W_i in W:  # diag(p) - p p': its rows sum to zero
@@ -196,12 +208,27 @@ def fit(
 
     Done when a step moves no eta by more than `tol` of the largest, or small steps no
     longer shrink: only rounding is left. RuntimeError if not (separable classes).
+    A smooth hinge, of which few rows have curvature at a low temperature, is cooled
+    from 1, unless it can be had from `start` as it is.
     """
     problem = delete(problem, np.flatnonzero(problem.weights() == 0))
+    if isinstance(problem.family, SmoothHinge) and problem.family.temperature < 1:
+        if start is not None:
+            try:
+                return _newton(problem, start, tol, max_iter)
+            except (RuntimeError, np.linalg.LinAlgError):
+                pass
+        warmer = SmoothHinge(min(3 * problem.family.temperature, 1.0))
+        start = fit(replace(problem, family=warmer), start, tol, max_iter)
+    return _newton(problem, start, tol, max_iter)
+
+
+def _newton(problem: Problem, start: Array | None, tol: float, max_iter: int) -> Array:
     X = problem.design()
     K, q, move = problem.outputs(), X.shape[1], np.inf
     theta = np.zeros((K, q)) if start is None else start
     softmax = problem.family == "multinomial"
+    safe = 1e-6 * getattr(problem.family, "temperature", 1.0)
     if softmax:  # a penalised column of the minimiser sums to zero, and steps keep it
         theta = theta - theta.mean(axis=0) * (problem.penalty()[:q] > 0)
     for _ in range(max_iter):
@@ -209,7 +236,7 @@ def fit(
         step = -solve(problem, hessian(problem, theta), g).reshape(K, q)
         step -= softmax * step.mean(axis=0)  # rounding, which 1 / l2 may have enlarged
         last, move = move, np.abs(X @ step.T).max() / (1 + np.abs(X @ theta.T).max())
-        if move > 1e-6:  # the objective cannot see smaller steps, which are safe
+        if move > safe:  # the objective cannot see smaller steps, which are safe
             while objective(problem, theta + step) > J + 1e-12 * abs(J):
                 step = step / 2
         theta = theta + step
@@ -249,7 +276,7 @@ def target(of: str, family: str, y: Array, eta: Array) -> Array:
 def _label_indicator(of: str, family: str, y: Array, eta: Array) -> Array:
     """Return 1 at the output that "margin" or "probability" is about, else 0 (m, K)."""
     K = eta.shape[1]
-    one_margin = K == 1 or family in ("binomial", "multinomial")
+    one_margin = K == 1 or family in ("binomial", "multinomial", "smooth_hinge")
     one_probability = family == "multinomial" or (family == "binomial" and K == 1)
     if not {"margin": one_margin, "probability": one_probability}.get(of, False):
         raise ValueError(f"of: {of!r} is not defined for {family} with {K} outputs")
@@ -431,7 +458,8 @@ def leverage(problem: Problem, theta: Array) -> Array:
         h.append((s * W_i @ E.T @ solve(problem, H, E)).diagonal())
     if problem.family == "multinomial":
         return np.asarray(np.sum(h, axis=1))
-    return np.array(h) if problem.family == "binomial" and K > 1 else np.array(h)[:, 0]
+    apart = K > 1 and problem.family in ("binomial", "smooth_hinge")
+    return np.array(h) if apart else np.array(h)[:, 0]
 
 
 def gradient_outer_product(problem: Problem, theta: Array) -> Array:
@@ -462,7 +490,10 @@ def covariance(problem: Problem, theta: Array, kind: str) -> Array:
 
 
 def residuals(problem: Problem, theta: Array) -> dict[str, Array]:
-    """Return the response, pearson and deviance residuals (n,) of one output."""
+    """Return the response, pearson and deviance residuals (n,) of one output.
+
+    A smooth hinge has none: it is no likelihood.
+    """
     family, y, s = problem.family, problem.y, problem.weights()
     eta = problem.design() @ theta.T
     mu, response = mean(family, eta), -residual(family, y, eta)
@@ -500,7 +531,8 @@ def diagnostics(problem: Problem, theta: Array) -> dict[str, Array]:
     """Return what the fit with one output is with each row minus without it.
 
     Gaussian: without it is the refit. Others: one Newton step from `theta`, the other
-    rows' weights W held. A multinomial has only the first three.
+    rows' weights W held. A multinomial has only the first three, a smooth hinge no
+    residuals.
     """
     X, gaussian = problem.design(), problem.family == "gaussian"
     H, parameters, dispersion = _spread(problem, theta)
@@ -531,7 +563,7 @@ def diagnostics(problem: Problem, theta: Array) -> dict[str, Array]:
         for key, value in row.items():
             rows.setdefault(key, []).append(value)
     out = {key: np.array(values) for key, values in rows.items()}
-    if problem.family == "multinomial":
+    if problem.family in ("multinomial", "smooth_hinge"):
         return out
     plain, h = residuals(problem, theta), leverage(problem, theta)
     p, d = plain["pearson"], plain["deviance"]

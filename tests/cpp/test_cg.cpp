@@ -171,6 +171,24 @@ TEST_CASE_TEMPLATE("every solver undoes the same Hessian", T, double, float) {
       }
 }
 
+TEST_CASE("right-hand sides whose squares under- or overflow are solved like others") {
+  const WeightedProblem<double> given(Family::binomial, 300, 9, 1);
+  const Values B = random_grid(4, 9, 83);
+  Values scaled = B;
+  const double scale[] = {0x1p-900, 1, 0x1p-60, 0x1p800};
+  for (index b = 0; b < 4; ++b)
+    for (index j = 0; j < 9; ++j)
+      scaled(b, j) *= scale[b];
+  for (const Solver solver : {Solver::mixed, Solver::cg}) {
+    const Values expected = given.solve(solver, B);
+    Values solved = given.solve(solver, scaled);
+    for (index b = 0; b < 4; ++b)
+      for (index j = 0; j < 9; ++j)
+        solved(b, j) /= scale[b];
+    CHECK(relative_error(solved, expected) < 1e-9);
+  }
+}
+
 TEST_CASE("every solver gives the same bits for any number of threads") {
   const WeightedProblem<double> given(Family::binomial, 3000, 9, 1);
   for (const Solver solver : {Solver::cholesky, Solver::mixed, Solver::cg})

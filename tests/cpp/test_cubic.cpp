@@ -24,7 +24,9 @@ struct Rows {
     const double p = static_cast<double>(mean(0, j));
     const double skew = family == Family::binomial  ? 0.5 - p
                         : family == Family::poisson ? 0.5
-                                                    : 0.0;
+                        : family == Family::smooth_hinge
+                            ? (0.5 - p) / family.temperature
+                            : 0.0;
     return static_cast<double>(weight(0, j)) * skew;
   }
   [[nodiscard]] double z(index j, index k) const {
@@ -60,7 +62,8 @@ std::pair<double, double> naive_entry(const Rows& rows, index k1, index k2, inde
 }  // namespace
 
 TEST_CASE("the tensor is half the third derivative, in every order of its indices") {
-  for (const Family family : {Family::binomial, Family::poisson})
+  for (const Family family : {Family(Family::binomial), Family(Family::poisson),
+                              Family(Family::smooth_hinge, 0.25)})
     for (const index m : {1, 7, 255, 257, 700})
       for (const index q : {1, 2, 9, 26}) {
         const Rows rows(family, m, q);
@@ -87,7 +90,8 @@ TEST_CASE("a gaussian has no third derivative") {
 }
 
 TEST_CASE("contracted twice with a move, it is the other rows' sum of slope u^2 z") {
-  for (const Family family : {Family::binomial, Family::poisson})
+  for (const Family family : {Family(Family::binomial), Family(Family::poisson),
+                              Family(Family::smooth_hinge, 0.25)})
     for (const index q : {1, 2, 9, 26, 50}) {
       const index m = 300, batch = 37;
       const Rows rows(family, m, q);

@@ -96,7 +96,7 @@ TEST_CASE("binomial terms keep their relative accuracy at both ends") {
                                  std::log1p(std::exp(-std::fabs(away)))) < 1e-15);
       CHECK(relative(t.residual, y > 0 ? -wrong : wrong) < 1e-15);
       CHECK(relative(t.weight, wrong * (1 / (1 + std::exp(away)))) < 1e-15);
-      CHECK(relative(Binomial::mean(eta), 1 / (1 + std::exp(-Wide(eta)))) < 1e-15);
+      CHECK(relative(Binomial::sigmoid(eta), 1 / (1 + std::exp(-Wide(eta)))) < 1e-15);
     }
 }
 
@@ -116,7 +116,81 @@ TEST_CASE("terms are the derivatives of the loss") {
       check(Gaussian(), y, eta);
       check(Binomial(), y, eta);
       check(Poisson(), y, eta);
+      for (const double t : {0.05, 1.0, 3.0})
+        check(SmoothHinge(t), y > 0.2 ? 1 : -1, eta);
     }
+}
+
+namespace {
+
+/// t log(1 + e^((1 - y eta) / t)) less the same at eta, without cancellation.
+Wide hinge_change(double t, double y, double eta, double u) {
+  return Wide(t) * softplus_change((1 - y * eta) / t, -y * u / t);
+}
+
+}  // namespace
+
+TEST_CASE("a smooth hinge is what its name says, at every temperature") {
+  const SmoothHinge one(1);
+  // on the hinge t log 2, with half of the slope and a quarter of the curvature
+  CHECK(one.terms(1, 1).loss == doctest::Approx(std::log(2)).epsilon(1e-15));
+  CHECK(one.terms(-1, -1).residual == 0.5);
+  CHECK(SmoothHinge(0.5).terms(1, 1).weight == 0.5);
+  // far from it the hinge itself
+  CHECK(SmoothHinge(0.001).terms(1, -1).loss == doctest::Approx(2).epsilon(1e-15));
+  CHECK(SmoothHinge(0.001).terms(1, -1).residual == -1);
+  CHECK(SmoothHinge(0.001).terms(-1, -3).loss == 0);
+  for (const double t : {1e-3, 0.125, 1.0, 50.0})
+    for (const double y : {-1.0, 1.0})
+      for (const double eta : {-30.0, -1.0, -0.96875, 0.0, 0.5, 1.0, 1.03125, 30.0}) {
+        const Wide z = (1 - Wide(y) * Wide(eta)) / Wide(t);
+        if (std::fabs(z) > 700)
+          continue;
+        const Wide p = 1 / (1 + std::exp(-z));
+        const Terms terms = SmoothHinge(t).terms(y, eta);
+        // z is rounded, and its exponential by |z| times that
+        const double worst = 4e-16 * (1 + static_cast<double>(std::fabs(z)));
+        CAPTURE(t);
+        CAPTURE(y);
+        CAPTURE(eta);
+        CHECK(relative(terms.loss, Wide(t) * (std::fmax(z, Wide(0)) +
+                                              std::log1p(std::exp(-std::fabs(z))))) <
+              worst);
+        CHECK(relative(terms.residual, -Wide(y) * p) < worst);
+        CHECK(relative(terms.weight, p / (1 + std::exp(z)) / Wide(t)) < worst);
+        CHECK(relative(SmoothHinge(t).mean(y, eta), y > 0 ? 1 / (1 + std::exp(z)) : p) <
+              worst);
+      }
+}
+
+TEST_CASE("a smooth hinge's changes keep their accuracy for every size of move") {
+  // temperatures and places that are exact in binary, so that z is
+  for (const double t : {0.0009765625, 0.125, 1.0, 4.0})
+    for (const double y : {-1.0, 1.0})
+      for (const double z : {-8.0, -2.0, -0.25, 0.0, 0.5, 3.0, 12.0})
+        for (const double v :
+             {1e-12, -1e-6, 1e-3, -0.02, 0.06, -0.4, 0.5, 3.0, -25.0}) {
+          const SmoothHinge hinge(t);
+          const double eta = y - y * t * z, u = t * v;
+          const Wide expected = hinge_change(t, y, eta, u);
+          CAPTURE(t);
+          CAPTURE(y);
+          CAPTURE(z);
+          CAPTURE(v);
+          CHECK(relative(hinge.change(y, eta, u), expected) < 1e-13);
+          if (std::fabs(v) <= 0.5) {  // from the side where nothing cancels
+            const double p = hinge.mean(-1, -y * eta);
+            CHECK(relative(hinge.change_near(-1, p, -y * u), expected) < 1e-14);
+          }
+          if (std::fabs(v) > series_reach)
+            continue;
+          double c[series_terms];
+          hinge.change_series(y, eta, c);
+          Wide sum = 0;
+          for (int n = series_terms - 1; n >= 0; --n)
+            sum = sum * Wide(u) + Wide(c[n]);
+          CHECK(relative(static_cast<double>(sum * Wide(u)), expected) < 1e-14);
+        }
 }
 
 TEST_CASE("gaussian change is the loss's difference") {
@@ -214,7 +288,7 @@ TEST_CASE("softmax of two outputs is the binomial family") {
       double p[2];
       CHECK(Multinomial::softmax(two, 2, p) ==
             doctest::Approx(Binomial::softplus(eta)).epsilon(1e-15));
-      CHECK(p[1] == doctest::Approx(Binomial::mean(eta)).epsilon(1e-15));
+      CHECK(p[1] == doctest::Approx(Binomial::sigmoid(eta)).epsilon(1e-15));
       CHECK(Multinomial::change(two, 2, 1, move) ==
             doctest::Approx(Binomial::change(1, eta, u)).epsilon(1e-13));
     }
@@ -370,6 +444,7 @@ TEST_CASE("skew is the third derivative over twice the second") {
     CHECK(Binomial::skew(p) == doctest::Approx(0.5 - p));  // w' = w (1 - 2 p)
     CHECK(Poisson::skew(p) == 0.5);
     CHECK(Gaussian::skew(p) == 0);
+    CHECK(SmoothHinge(0.25).skew(p) == doctest::Approx((0.5 - p) / 0.25));
   }
 }
 
@@ -378,13 +453,13 @@ TEST_CASE("change_near is change for moves up to a half") {
     for (const double u : {0.0, 1e-17, -1e-12, 1e-8, 1e-3, -0.02, 0.3, -0.499, 0.5}) {
       CAPTURE(eta);
       CAPTURE(u);
-      CHECK(relative(Binomial::change_near(0, Binomial::mean(eta), u),
+      CHECK(relative(Binomial::change_near(0, Binomial::sigmoid(eta), u),
                      softplus_change(eta, u)) < 1e-14);
       for (const double y : {0.0, 3.0}) {
         const Wide rise = std::exp(Wide(eta)) * std::expm1(Wide(u));
         const Wide expected = rise - Wide(y) * Wide(u);
         const double size = static_cast<double>(std::fabs(rise) + y * std::fabs(u));
-        CHECK(std::fabs(Poisson::change_near(y, Poisson::mean(eta), u) -
+        CHECK(std::fabs(Poisson::change_near(y, Poisson::mean(y, eta), u) -
                         static_cast<double>(expected)) <= 1e-14 * size);
         CHECK(Gaussian::change_near(y, eta, u) == Gaussian::change(y, eta, u));
       }

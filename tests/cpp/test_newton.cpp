@@ -31,8 +31,9 @@ struct RandomProblem {
     for (index i = 0; i < n; ++i) {
       s(i, 0) = i % 4 == 2 ? 0.0 : random.uniform(0.5, 2);
       for (index k = 0; k < y.cols(); ++k)
-        y(i, k) = family == Family::gaussian
-                      ? random.uniform(-1, 1)
+        y(i, k) = family == Family::gaussian ? random.uniform(-1, 1)
+                  : family == Family::smooth_hinge
+                      ? (random.uniform(-1, 1) < 0 ? -1.0 : 1.0)
                       : std::floor(random.uniform(0, family == Family::binomial ? 2.
                                                      : family == Family::poisson
                                                          ? 4.
@@ -45,8 +46,11 @@ struct RandomProblem {
   Problem<T> problem;
 };
 
-constexpr Family families[] = {Family::gaussian, Family::binomial, Family::poisson,
-                               Family::multinomial};
+constexpr Family families[] = {Family::gaussian,
+                               Family::binomial,
+                               Family::poisson,
+                               Family::multinomial,
+                               {Family::smooth_hinge, 0.01}};
 
 double distance(const std::vector<double>& a, const std::vector<double>& b) {
   double worst = 0;
@@ -68,6 +72,12 @@ TEST_CASE("newton finds the optima that one computes by hand") {
   CHECK(std::fabs(four.fit(Family::binomial, 1, y, s, 0)[0]) < 1e-14);
   CHECK(four.fit(Family::poisson, 1, y, {}, 0)[0] ==
         doctest::Approx(std::log(0.75)).epsilon(1e-12));
+  // rows -1, 1, 1, 1: sigma((1 + theta) / t) = 3 sigma((1 - theta) / t), with
+  // a = e^(theta / t) and c = e^(1 / t) that is a^2 - 2 c a - 3 = 0
+  const double t = 0.5, c = std::exp(1 / t);
+  const Values signs(4, 1, {-1, 1, 1, 1});
+  CHECK(four.fit({Family::smooth_hinge, t}, 1, signs, {}, 0)[0] ==
+        doctest::Approx(t * std::log(c + std::sqrt(c * c + 3))).epsilon(1e-12));
   // classes 0, 1, 1, 2: log-odds of their shares
   const auto theta =
       four.fit(Family::multinomial, 3, Values(4, 1, {0, 1, 1, 2}), {}, 0);

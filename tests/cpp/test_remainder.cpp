@@ -70,7 +70,12 @@ std::vector<Wide> naive_rho(Family family, bool third, Wide w,
   }
   for (std::size_t k = 0; k < K; ++k) {
     const Wide e = std::exp(u[k]);
-    switch (family) {
+    switch (family.kind) {
+    case Family::smooth_hinge: {  // t times the binomial's at u / t
+      const Wide t = family.temperature;
+      rho[k] = t * naive_rho(Family::binomial, third, w, {p[k]}, {u[k] / t})[0];
+      break;
+    }
     case Family::binomial: {  // over l'' = p (1 - p)
       const Wide moved = p[k] * e / (1 - p[k] + p[k] * e);
       rho[k] = w * ((moved - p[k]) / (p[k] * (1 - p[k])) - u[k]);
@@ -86,6 +91,11 @@ std::vector<Wide> naive_rho(Family family, bool third, Wide w,
   }
   return rho;
 }
+
+constexpr Family families[] = {Family::binomial,
+                               Family::poisson,
+                               Family::multinomial,
+                               {Family::smooth_hinge, 0.25}};
 
 struct Result {
   Result(index batch, index P) : G(batch, P, 1), reach(batch, 1, 2) {}
@@ -162,7 +172,7 @@ TEST_CASE_TEMPLATE("the remainder's gradient sums what the other rows' losses le
                    double, float) {
   // a move is rounded beside |z| |delta|, which a single row's may be well under
   const double tolerance = sizeof(R) == sizeof(double) ? 1e-12 : 5e-5;
-  for (const Family family : {Family::binomial, Family::poisson, Family::multinomial})
+  for (const Family family : families)
     for (const index m : {1, 7, 511, 513, 1030})
       for (const index q : {1, 9, 33})
         for (const double size : {0.05, 0.5, 5.0})
@@ -202,7 +212,7 @@ TEST_CASE("no rows to read leave no gradient and no reach") {
 }
 
 TEST_CASE("moves that overflow leave finite gradients, and say how far they reach") {
-  for (const Family family : {Family::binomial, Family::poisson, Family::multinomial}) {
+  for (const Family family : families) {
     const index K = family == Family::multinomial ? 3 : 1;
     const Rows<float> rows(family, 30, 4, K);
     const Result out = run(1, rows, 30, false, Sets(3, 30), moves(3, 4 * K, 1e6));
@@ -233,17 +243,18 @@ TEST_CASE_TEMPLATE("remainder_terms are weights and means of the rows asked for"
   const std::vector<std::int64_t> chosen = {4099, 0, 17, 17, 4096, 3};
   const auto m = static_cast<index>(chosen.size());
   const double tolerance = sizeof(R) == sizeof(double) ? 1e-15 : 1e-7;
-  Values eta = random_grid(n, 3, 64, 1), s(n, 1), w(n, 1, 2);
+  Values eta = random_grid(n, 3, 64, 1), s(n, 1), w(n, 1, 2), y(n, 1, 1);
   for (index i = 0; i < n; ++i) {
     s(i, 0) = i % 3 == 0 ? 0.0 : 1.5;
     w(i, 0) = 0.25 + 0.1 * eta(i, 0);
+    y(i, 0) = i % 2 == 0 ? -1.0 : 1.0;
   }
-  for (const Family family : {Family::binomial, Family::poisson, Family::multinomial}) {
+  for (const Family family : families) {
     const index K = family == Family::multinomial ? 3 : 1;
     Grid<R> weight(1, m), mean(K, m, 1);
-    cpu_backend<double>(2)->remainder_terms(family, {w, {}}, s, eta.view().block(0, n),
-                                            chosen.data(), MatrixView<R>(weight),
-                                            MatrixView<R>(mean));
+    cpu_backend<double>(2)->remainder_terms(family, {w, {}}, y, s,
+                                            eta.view().block(0, n), chosen.data(),
+                                            MatrixView<R>(weight), MatrixView<R>(mean));
     for (index c = 0; c < m; ++c) {
       const auto i = static_cast<index>(chosen[static_cast<std::size_t>(c)]);
       const bool softmax = family == Family::multinomial;
@@ -253,10 +264,12 @@ TEST_CASE_TEMPLATE("remainder_terms are weights and means of the rows asked for"
       for (index k = 0; k < 3; ++k)
         total += std::exp(eta(i, k));
       for (index k = 0; k < K; ++k) {
-        const double e = std::exp(eta(i, k));
-        const double expected = softmax                      ? e / total
-                                : family == Family::binomial ? e / (1 + e)
-                                                             : e;
+        const bool hinge = family == Family::smooth_hinge;
+        const double z = hinge ? (eta(i, k) - y(i, 0)) / family.temperature : eta(i, k);
+        const double e = std::exp(z);
+        const double expected = softmax                               ? e / total
+                                : family == Family::binomial || hinge ? e / (1 + e)
+                                                                      : e;
         CHECK(static_cast<double>(mean(k, c)) ==
               doctest::Approx(expected).epsilon(10 * tolerance));
       }

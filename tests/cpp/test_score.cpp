@@ -42,10 +42,13 @@ long double target_value(Family family, Target target, const Values& y,
   long double sum = 0;
   for (index k = 0; k < K; ++k) {
     const long double e = eta[static_cast<std::size_t>(k)], own = y(t, k);
-    sum += target == Target::margin     ? (K == 1 ? e : own * e)
+    sum += target == Target::margin     ? (K == 1 || own > 0 ? e : 0)
            : family == Family::gaussian ? (own - e) * (own - e) / 2
            : family == Family::binomial ? std::log(1 + std::exp(e)) - own * e
-                                        : std::exp(e) - own * e;
+           : family == Family::poisson
+               ? std::exp(e) - own * e
+               : family.temperature *
+                     std::log1p(std::exp((1 - own * e) / family.temperature));
   }
   return sum;
 }
@@ -66,6 +69,10 @@ const Case cases[] = {{Family::gaussian, Target::loss, 1},
                       {Family::binomial, Target::probability, 1},
                       {Family::poisson, Target::loss, 1},
                       {Family::poisson, Target::loss, 3},
+                      {{Family::smooth_hinge, 0.05}, Target::loss, 1},
+                      {{Family::smooth_hinge, 8}, Target::loss, 1},
+                      {{Family::smooth_hinge, 0.3}, Target::loss, 3},
+                      {{Family::smooth_hinge, 0.3}, Target::margin, 3},
                       {Family::multinomial, Target::loss, 3},
                       {Family::multinomial, Target::margin, 3},
                       {Family::multinomial, Target::probability, 3}};
@@ -77,6 +84,9 @@ struct TestRows {
     for (index t = 0; t < m; ++t)
       for (index k = 0; k < y.cols(); ++k)
         y(t, k) = double((t + k) % (c.family == Family::multinomial ? c.K : 2));
+    for (index t = 0; t < m && c.family == Family::smooth_hinge; ++t)
+      for (index k = 0; k < y.cols(); ++k)
+        y(t, k) = 2 * y(t, k) - 1;
   }
   Values y, eta;
 };

@@ -117,7 +117,7 @@ struct RemainderRows {
   index outputs = 1;
   MatrixView<const R> Z;       // m x q
   MatrixView<const R> weight;  // 1 x m: s l'', or s for softmax
-  MatrixView<const R> mean;    // K x m: E y
+  MatrixView<const R> mean;    // K x m: E y; of a hinge sigma((eta - y) / t)
 };
 
 /// The words that algorithms are written in. T is the type of the data matrix;
@@ -254,13 +254,13 @@ public:
                                      const RowSets& sets, ConstMatrix C, Matrix a,
                                      Matrix move, Matrix N) const = 0;
   /// w and mean of the rows in the form of RemainderRows.             m K
-  virtual void remainder_terms(Family family, const RowWeights& W, ConstMatrix s,
-                               ConstMatrix eta, const std::int64_t* rows,
+  virtual void remainder_terms(Family family, const RowWeights& W, ConstMatrix y,
+                               ConstMatrix s, ConstMatrix eta, const std::int64_t* rows,
                                MatrixView<float> weight,
                                MatrixView<float> mean) const = 0;
-  virtual void remainder_terms(Family family, const RowWeights& W, ConstMatrix s,
-                               ConstMatrix eta, const std::int64_t* rows, Matrix weight,
-                               Matrix mean) const = 0;
+  virtual void remainder_terms(Family family, const RowWeights& W, ConstMatrix y,
+                               ConstMatrix s, ConstMatrix eta, const std::int64_t* rows,
+                               Matrix weight, Matrix mean) const = 0;
   /// G_b = sum_j rho_j(delta_b) (x) z_j over the first `count` rows j, without those
   /// at own[..] (places in Z, laid out as sets.members; any other number means not
   /// there). rho is what l' leaves of its linear term at the moved linear predictor,

@@ -11,12 +11,12 @@ namespace upweight {
 struct NewtonOptions {
   Solver solver = Solver::cholesky;
   CgOptions cg;
-  int max_iter = 100;
-  double tolerance =
-      1e-6;  // a fresh factor's step that moves no linear predictor further
-             // is the last; a stale one's must be smaller in proportion
-  bool apply_last = true;  // take that step: convergence is quadratic, so the optimum
-                           // is the tolerance's square away. Else stop before a step
+  int max_iter = 100;       // of each temperature on the way, for a smooth hinge
+  double tolerance = 1e-6;  // in units of the loss's scale if under 1. A fresh factor's
+                            // step that moves no linear predictor further is the last;
+                            // a stale one's must be smaller in proportion
+  bool apply_last = true;   // take that step: convergence is quadratic, so the optimum
+                            // is the tolerance's square away. Else stop before a step
                            // under the tolerance, with terms and factor where theta is.
   bool hard_labels = false;  // every y is a class, so perfect separation can be told
 };
@@ -53,8 +53,9 @@ struct NewtonResult {
 /// (M max |x'd| <= 1/2); before that, a backtracking line search on J.
 /// Each iteration: one Gram with the gradient (n q^2 a block), one factorisation, one
 /// product X d; once steps are small, the last factor serves again, and an iteration is
-/// two passes over X. Throws SingularError, SeparableError; not converging is in the
-/// result.
+/// two passes over X. A smooth hinge without a start, or with one that leads nowhere,
+/// is cooled from a temperature of 1. Throws SingularError, SeparableError; not
+/// converging is in the result.
 template <class T>
 NewtonResult<T> newton(const Backend<T>& backend, const Problem<T>& problem,
                        std::vector<double> start, const NewtonOptions& options);

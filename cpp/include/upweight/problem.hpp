@@ -7,8 +7,20 @@
 
 namespace upweight {
 
-/// The losses; their formulas are in formula.hpp.
-enum class Family { gaussian, binomial, multinomial, poisson };
+/// A loss: which one, and its temperature where it has one. Formulas are in
+/// formula.hpp.
+struct Family {
+  enum Kind { gaussian, binomial, multinomial, poisson, smooth_hinge };
+  Kind kind = gaussian;
+  double temperature = 1;  // of the smooth hinge
+
+  constexpr Family() = default;
+  /// Both conversions are meant: Family::gaussian is a Family, and a Family compares
+  /// and switches by its kind.
+  constexpr Family(Kind kind_, double temperature_ = 1)
+      : kind(kind_), temperature(temperature_) {}
+  constexpr operator Kind() const { return kind; }
+};
 
 /// Which scalar f of a row's outputs an influence is about.
 enum class Target {
@@ -20,7 +32,7 @@ enum class Target {
 /// How the outputs of a model share its Hessian of order P = K q.
 enum class Coupling {
   shared,    // I_K (x) H_1: one q x q block serves all outputs (gaussian)
-  separate,  // K blocks of q x q, one for each output (binomial, poisson)
+  separate,  // K blocks of q x q, one for each output (binomial, poisson, hinge)
   full,      // one P x P block (multinomial)
 };
 

@@ -13,6 +13,45 @@
 
 namespace upweight {
 
+namespace {
+
+/// Right-hand sides so small, or large, that their squares leave the range of numbers
+/// (or they that of float32) take a power of two for a factor: row b of B that of
+/// exponent[b]. False, and nothing done, when all are within.
+bool rescale(const auto& backend, Matrix B, const std::vector<double>& norm2,
+             std::vector<int>& exponent) {
+  constexpr double least = 1e-30, most = 1e30;
+  if (std::all_of(norm2.begin(), norm2.end(),
+                  [&](double s) { return s >= least && s <= most; }))
+    return false;
+  std::vector<double> values(static_cast<std::size_t>(B.rows * B.cols));
+  backend.download(B, values.data());
+  exponent.assign(norm2.size(), 0);
+  for (std::size_t b = 0; b < norm2.size(); ++b) {
+    const auto row = values.begin() + static_cast<std::ptrdiff_t>(b) * B.cols;
+    double size = 0;
+    for (auto x = row; x != row + B.cols; ++x)
+      size = std::max(size, std::fabs(*x));
+    if (size > 0 && std::isfinite(size))
+      exponent[b] = -std::ilogb(size);
+    for (auto x = row; x != row + B.cols; ++x)
+      *x = std::scalbn(*x, exponent[b]);
+  }
+  backend.upload(values.data(), B);
+  return true;
+}
+
+/// Takes the factors off again.
+void unscale(const auto& backend, Matrix B, const std::vector<int>& exponent) {
+  std::vector<double> values(static_cast<std::size_t>(B.rows * B.cols));
+  backend.download(B, values.data());
+  for (std::size_t e = 0; e < values.size(); ++e)
+    values[e] = std::scalbn(values[e], -exponent[e / static_cast<std::size_t>(B.cols)]);
+  backend.upload(values.data(), B);
+}
+
+}  // namespace
+
 template <class T>
 CgResult conjugate_gradients(const Backend<T>& backend, const RowOperator& apply,
                              const RowOperator& precondition, Matrix B,
@@ -31,6 +70,12 @@ CgResult conjugate_gradients(const Backend<T>& backend, const RowOperator& apply
   precondition(R, ZQ);
   backend.cg_dots(R, ZQ, rho, norm2);
   backend.download(norm2, at_start.data());
+  std::vector<int> exponent;
+  if (rescale(backend, R, at_start, exponent)) {
+    precondition(R, ZQ);
+    backend.cg_dots(R, ZQ, rho, norm2);
+    backend.download(norm2, at_start.data());
+  }
 
   CgResult result;
   const auto worst_residual = [&] {
@@ -62,6 +107,8 @@ CgResult conjugate_gradients(const Backend<T>& backend, const RowOperator& apply
     result.iterations += options.check_every;
     result.worst_residual = worst_residual();
   }
+  if (!exponent.empty())
+    unscale(backend, B, exponent);
   return result;
 }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <sstream>
 #include <utility>
 
@@ -48,9 +49,10 @@ public:
     objective_ = evaluate({}, 0.0, state.eta) + penalty_of(state.theta);
     for (;;) {
       check_separable();
+      const double previous = result_.last_move;
       const std::vector<double> step = newton_step();
       result_.last_move = backend_.max_abs(direction_);
-      result_.converged = result_.last_move * error_factor() <= options_.tolerance;
+      result_.converged = left_over() <= allowed() || only_rounding(previous);
       const bool last = result_.converged || result_.iterations >= options_.max_iter;
       if (last && !(result_.converged && options_.apply_last))
         break;
@@ -64,7 +66,7 @@ public:
         break;
       }
     }
-    if (!options_.apply_last && moved_since_assembly_ > options_.tolerance)
+    if (!options_.apply_last && moved_since_assembly_ > allowed())
       assemble();
     result_.objective = objective_;
     return std::move(result_);
@@ -144,13 +146,36 @@ private:
     return formula::self_concordance(problem_.family) * (moved_since_assembly_ + move);
   }
 
-  /// What the step just computed leaves of an error its size, over the tolerance when
-  /// it is taken; 1 when it is not.
-  [[nodiscard]] double error_factor() const {
+  /// What linear predictors are off by when the step just computed is the last, taken
+  /// or not.
+  [[nodiscard]] double left_over() const {
+    const double move = result_.last_move;
     if (!options_.apply_last)
-      return 1;
-    const double rounding = 1e-3 * result_.last_move;  // gaussian: refine once
-    return std::max(staleness(result_.last_move), rounding) / options_.tolerance;
+      return move;
+    const double rounding = 1e-3 * move;  // gaussian: refine once
+    return move * std::max(staleness(move), rounding);
+  }
+
+  /// What that may be: in units of the loss's own scale where it is small, though not
+  /// under the rounding of the linear predictors.
+  [[nodiscard]] double allowed() const {
+    const double tolerance = options_.tolerance;
+    const double most = options_.apply_last ? tolerance * tolerance : tolerance;
+    const double scale = formula::move_scale(problem_.family);
+    if (!(scale < 1))
+      return most;
+    const double rounding = 1e-14 * backend_.max_abs(result_.state.eta);
+    return std::max(scale * most, std::min(most, rounding));
+  }
+
+  /// Whether a step of a fresh factor is no shorter than the one before for rounding
+  /// alone: it lowers J by less than its last digit. (Where there is no optimum steps
+  /// do not shrink either, but each is of the loss's own scale.)
+  [[nodiscard]] bool only_rounding(double previous) const {
+    const double scale = std::min(1.0, formula::move_scale(problem_.family));
+    return result_.iterations > 0 && moved_since_assembly_ == 0 &&
+           result_.last_move >= 0.5 * previous && result_.last_move <= 0.1 * scale &&
+           decrement_ <= 1e-16 * std::fabs(objective_);
   }
 
   /// Factors the Hessian at theta; returns grad J.
@@ -238,6 +263,9 @@ private:
     message << "y: the loss seems to have no finite optimum with l2=0 (some direction "
                "of X separates rows, after "
             << result_.iterations << " Newton steps); use l2 > 0";
+    if (problem_.family == Family::smooth_hinge)
+      message << ", or a higher temperature where rows overlap but few are near the "
+                 "hinge";
     throw SeparableError(message.str());
   }
 
@@ -252,11 +280,61 @@ private:
   double objective_ = 0, decrement_ = 0, worst_residual_ = 0;
 };
 
+/// Newton's method for a smooth hinge by way of higher temperatures. At a low one the
+/// curvature of all rows but those near the hinge vanishes, and with it what a Newton
+/// step far from the optimum knows. At a temperature of 1, the hinge's own unit, every
+/// row counts; the optimum of each is a start for the next, half a decade lower.
+template <class T>
+NewtonResult<T> cool(const Backend<T>& backend, const Problem<T>& problem,
+                     std::vector<double> start, const NewtonOptions& options) {
+  constexpr double ratio = 0.316227766016837933;
+  Problem<T> warmer = problem;
+  NewtonOptions rough = options;
+  rough.apply_last = true;
+  rough.tolerance = 0.1;  // a last step of t / 10
+  int iterations = 0;
+  double moved = 0;
+  for (double t = 1; t > problem.family.temperature * 1.01; t *= ratio) {
+    warmer.family.temperature = t;
+    NewtonResult<T> found = Newton<T>(backend, warmer, std::move(start), rough).run();
+    start = std::move(found.state.theta);
+    iterations += found.iterations;
+    moved += found.total_move;
+  }
+  NewtonResult<T> result = Newton<T>(backend, problem, std::move(start), options).run();
+  result.iterations += iterations;
+  result.total_move += moved;
+  return result;
+}
+
+/// The result of Newton steps from `start`, unless they lead nowhere.
+template <class T>
+std::optional<NewtonResult<T>>
+directly(const Backend<T>& backend, const Problem<T>& problem,
+         const std::vector<double>& start, const NewtonOptions& options) {
+  try {
+    NewtonResult<T> result = Newton<T>(backend, problem, start, options).run();
+    // at the optimum but for rounding, or in its reach, as `Newton::take` has it
+    if (result.converged || result.last_move <= 0.5 * problem.family.temperature)
+      return result;
+  } catch (const SingularError&) {
+  } catch (const SeparableError&) {
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 template <class T>
 NewtonResult<T> newton(const Backend<T>& backend, const Problem<T>& problem,
                        std::vector<double> start, const NewtonOptions& options) {
+  if (problem.family == Family::smooth_hinge && options.max_iter > 0) {
+    if (!start.empty())
+      if (std::optional<NewtonResult<T>> found =
+              directly(backend, problem, start, options))
+        return std::move(*found);
+    return cool(backend, problem, std::move(start), options);
+  }
   return Newton<T>(backend, problem, std::move(start), options).run();
 }
 

@@ -83,7 +83,8 @@ double gradient_norm(const Influence<T>& influence, const Part<T>& part, index k
   const double square =
       std::inner_product(gradient.begin(), gradient.end(), h.begin(), 0.0);
   return std::sqrt(std::max(square, 0.0)) +
-         predictor_error(backend, part.W.diagonal, part.eta, q);
+         predictor_error(backend, part.W.diagonal, part.eta, q) +
+         residual_error(backend, part.r, part.C);
 }
 
 }  // namespace
@@ -110,6 +111,20 @@ double predictor_error(const Backend<T>& backend, ConstMatrix w, ConstMatrix eta
     if (weights[i] > 0)  // of others the predictor may be anywhere
       squares += weights[i] * at_rows[i] * at_rows[i];
   return 4 * std::sqrt(static_cast<double>(q)) * 0x1p-53 * std::sqrt(squares);
+}
+
+template <class T>
+double residual_error(const Backend<T>& backend, ConstMatrix r, ConstMatrix C) {
+  const index K = r.cols, step = C.cols == K ? 1 : K + 1;  // to the next diagonal entry
+  const std::vector<double> residual = on_host(r, backend), c = on_host(C, backend);
+  double squares = 0;
+  for (index i = 0; i < r.rows; ++i)
+    for (index k = 0; k < K; ++k) {
+      const double each = residual[at(i * K + k)];
+      if (each != 0)
+        squares += each * each * c[at(i * C.cols + k * step)];
+    }
+  return 4 * 0x1p-53 * std::sqrt(squares);
 }
 
 template <class T>
@@ -147,12 +162,14 @@ Part<T> bare_part(const Influence<T>& influence, index k) {
   part.whitened = !coupled;
   part.R = influence.factor().block(k);
   part.W = influence.row_weights();
+  part.y = problem.y;
   part.r = influence.residual();
   part.eta = influence.linear_predictor();
   part.s = problem.weights;
   part.M = formula::move_concordance(problem.family);
   if (!coupled) {
     part.W.diagonal = column(part.W.diagonal, k);
+    part.y = column(part.y, k);
     part.r = column(part.r, k);
     part.eta = column(part.eta, k);
   }
@@ -165,10 +182,10 @@ Part<T> make_part(const Influence<T>& influence, index k) {
   const Problem<T>& problem = influence.problem();
   Part<T> part = bare_part(influence, k);
   part.pivot_ratio = pivot_ratio(part.R, backend);
-  part.gradient_norm = gradient_norm(influence, part, k);
   const index K = part.outputs;
   part.C = backend.zeros(problem.design.rows(), K * K);
   backend.leverage_blocks(problem.design, Factor{part.R, 1}, K, part.C);
+  part.gradient_norm = gradient_norm(influence, part, k);
   Problem<T> own = problem;
   own.outputs = K;
   part.spread = move_spread(backend, own, part.C);
@@ -219,6 +236,8 @@ template void member_rows(const Backend<double>&, const Design<double>&,
                           const Part<double>&, const RowSets&, Array&, Array&);
 template double predictor_error(const Backend<double>&, ConstMatrix, ConstMatrix,
                                 index);
+template double residual_error(const Backend<double>&, ConstMatrix, ConstMatrix);
+template double residual_error(const Backend<float>&, ConstMatrix, ConstMatrix);
 template std::vector<double> move_spread(const Backend<double>&, const Problem<double>&,
                                          ConstMatrix);
 template Array unit_rows(const Backend<float>&, const Design<float>&, index);

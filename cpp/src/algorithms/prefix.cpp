@@ -37,7 +37,7 @@ void Prefix<T, R>::make(const Backend<T>& backend, const Design<T>& design,
     backend.whiten(design, part.R, order.data(), Z_.view());
   else
     backend.gather_design(design, order.data(), Z_.view());
-  backend.remainder_terms(part.family, part.W, part.s, part.eta, order.data(),
+  backend.remainder_terms(part.family, part.W, part.y, part.s, part.eta, order.data(),
                           weight_.view(), mean_.view());
   rows_ = {part.family, part.outputs, Z_, weight_, mean_};
 }

@@ -234,7 +234,7 @@ private:
     if (cubic_) {
       const SingleArray w = backend_.zeros_single(1, M),
                         p = backend_.zeros_single(1, M);
-      backend_.remainder_terms(part_.family, part_.W, part_.s, part_.eta,
+      backend_.remainder_terms(part_.family, part_.W, part_.y, part_.s, part_.eta,
                                sets.members.data(), w.view(), p.view());
       backend_.cubic_contract(tensor_, sets, {part_.family, 1, {}, w, p}, E, delta, G);
     }

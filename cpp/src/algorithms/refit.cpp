@@ -63,8 +63,8 @@ double norm_ratio(const Influence<T>& influence, const Factor& A) {
 /// it is left, in the norm of A^-1.
 template <class T>
 void certify(const Influence<T>& influence, const Problem<T>& without, const Factor& A,
-             const std::int64_t* rows, index count, double norm, double gradient,
-             Refit& result) {
+             ConstMatrix residual, const std::int64_t* rows, index count, double norm,
+             double gradient, Refit& result) {
   const Backend<T>& backend = influence.backend();
   const index n = without.design.rows(), K = without.outputs;
   const index blocks = coupling_of(without.family) == Coupling::full ? K * K : K;
@@ -74,7 +74,8 @@ void certify(const Influence<T>& influence, const Problem<T>& without, const Fac
   const double R = formula::move_concordance(without.family) *
                    std::sqrt(*std::max_element(spread.begin(), spread.end()));
   const double D = R * norm;
-  const double rounding = 1e-15 * std::sqrt(static_cast<double>(A.order())) * norm;
+  const double rounding = 1e-15 * std::sqrt(static_cast<double>(A.order())) * norm +
+                          residual_error(backend, residual, C);
   const double distance =
       certificate::distance(certificate::phi(D) * norm + gradient + rounding, D, R);
   double reach2 = 0;
@@ -140,7 +141,8 @@ Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count
   } catch (const SeparableError&) {
     return result;
   }
-  if (!fit.converged && !(fit.last_move < 1e-6))
+  const double scale = std::min(1.0, formula::move_scale(problem.family));
+  if (!fit.converged && !(fit.last_move < 1e-6 * scale))
     return result;
   result.found = true;
 
@@ -163,7 +165,7 @@ Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count
   const double nu =
       std::sqrt(solve_gradient(backend, A, gradient)) +
       predictor_error(backend, state.diagonal, state.eta, problem.design.columns());
-  certify(influence, problem, A, rows, count, 0, nu, result);
+  certify(influence, problem, A, state.residual, rows, count, 0, nu, result);
   // where rounding keeps steps over the tolerance, a finite bound still proves an
   // optimum
   result.found = fit.converged || std::isfinite(result.bound);
@@ -214,7 +216,8 @@ Refit large_step(const Influence<T>& influence, const std::int64_t* rows, index 
   result.move = on_host(move, backend);
   const double gradient =
       predictor_error(backend, diagonal, state.eta, problem.design.columns());
-  certify(influence, problem, hessian.factor(), rows, count, norm, gradient, result);
+  certify(influence, problem, hessian.factor(), residual, rows, count, norm, gradient,
+          result);
   return result;
 }
 

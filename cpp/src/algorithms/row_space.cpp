@@ -53,17 +53,22 @@ void RowSpace::pivoted() {
     std::fill_n(R.begin() + i * n, i < rank_ ? i : n, 0.0);
   backend_.upload(R.data(), factor_);
 
-  // what the coordinates leave of K is rounding, or K is not semidefinite
-  const Array Z = backend_.zeros(n, std::max<index>(rank_, 1));
+  // what the pivots leave of the other rows is rounding, or K is not semidefinite
+  const index left = n - rank_;
   double worst = largest > 0 ? 0.0 : std::numeric_limits<double>::infinity();
-  if (rank_ > 0) {
-    coordinates(Z);
-    const Array again = backend_.zeros(n, n);
-    backend_.product(Z, Z, true, again);
-    const std::vector<double> k = on_host(before, backend_),
-                              zz = on_host(again, backend_);
-    for (std::size_t e = 0; e < k.size(); ++e)
-      worst = std::max(worst, std::fabs(k[e] - zz[e]));
+  if (rank_ > 0 && left > 0) {
+    const Array Z = backend_.zeros(n, rank_), again = backend_.zeros(left, left);
+    backend_.transpose(factor_.view().block(0, rank_), Z);
+    const ConstMatrix rest = Z.view().block(rank_, left);
+    backend_.product(rest, rest, true, again);
+    const std::vector<double> zz = on_host(again, backend_);
+    const Array some = backend_.zeros(left, n);
+    backend_.copy_rows(before, order_.data() + rank_, some, nullptr, left);
+    const std::vector<double> k = on_host(some, backend_);
+    for (index i = 0; i < left; ++i)
+      for (index j = 0; j < left; ++j)
+        worst = std::max(worst, std::fabs(k[at(i * n + order_[at(rank_ + j)])] -
+                                          zz[at(i * left + j)]));
   }
   if (worst > 100 * tolerance) {
     std::ostringstream message;

@@ -75,10 +75,10 @@ public:
   RemovalTerms removal_terms(const RowWeights& W, ConstMatrix r, const RowSets& sets,
                              ConstMatrix C, Matrix a, Matrix move,
                              Matrix N) const override;
-  void remainder_terms(Family family, const RowWeights& W, ConstMatrix s,
+  void remainder_terms(Family family, const RowWeights& W, ConstMatrix y, ConstMatrix s,
                        ConstMatrix eta, const std::int64_t* rows,
                        MatrixView<float> weight, MatrixView<float> mean) const override;
-  void remainder_terms(Family family, const RowWeights& W, ConstMatrix s,
+  void remainder_terms(Family family, const RowWeights& W, ConstMatrix y, ConstMatrix s,
                        ConstMatrix eta, const std::int64_t* rows, Matrix weight,
                        Matrix mean) const override;
   void remainder_gradient(const RemainderRows<float>& rows, index count, bool third,

@@ -16,7 +16,7 @@ namespace {
 
 template <class R>
 void fill_terms(const Threads& threads, Family family, const RowWeights& W,
-                ConstMatrix s, ConstMatrix eta, const std::int64_t* rows,
+                ConstMatrix y, ConstMatrix s, ConstMatrix eta, const std::int64_t* rows,
                 MatrixView<R> weight, MatrixView<R> mean) {
   const index K = mean.rows;
   threads.ranges(weight.cols, 4096, [&](index first, index last) {
@@ -31,8 +31,8 @@ void fill_terms(const Threads& threads, Family family, const RowWeights& W,
         continue;
       }
       weight(0, c) = static_cast<R>(W.diagonal(i, 0));
-      mean(0, c) = static_cast<R>(
-          formula::with_separable(family, [&](auto f) { return f.mean(eta(i, 0)); }));
+      mean(0, c) = static_cast<R>(formula::with_separable(
+          family, [&](auto f) { return f.mean(y(i, 0), eta(i, 0)); }));
     }
   });
 }
@@ -107,18 +107,19 @@ void gradients(const Threads& threads, const RemainderRows<R>& rows, index count
 }  // namespace
 
 template <class T>
-void CpuBackend<T>::remainder_terms(Family family, const RowWeights& W, ConstMatrix s,
-                                    ConstMatrix eta, const std::int64_t* rows,
-                                    MatrixView<float> weight,
+void CpuBackend<T>::remainder_terms(Family family, const RowWeights& W, ConstMatrix y,
+                                    ConstMatrix s, ConstMatrix eta,
+                                    const std::int64_t* rows, MatrixView<float> weight,
                                     MatrixView<float> mean) const {
-  fill_terms(threads_, family, W, s, eta, rows, weight, mean);
+  fill_terms(threads_, family, W, y, s, eta, rows, weight, mean);
 }
 
 template <class T>
-void CpuBackend<T>::remainder_terms(Family family, const RowWeights& W, ConstMatrix s,
-                                    ConstMatrix eta, const std::int64_t* rows,
-                                    Matrix weight, Matrix mean) const {
-  fill_terms(threads_, family, W, s, eta, rows, weight, mean);
+void CpuBackend<T>::remainder_terms(Family family, const RowWeights& W, ConstMatrix y,
+                                    ConstMatrix s, ConstMatrix eta,
+                                    const std::int64_t* rows, Matrix weight,
+                                    Matrix mean) const {
+  fill_terms(threads_, family, W, y, s, eta, rows, weight, mean);
 }
 
 template <class T>

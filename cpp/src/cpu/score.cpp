@@ -212,9 +212,9 @@ double target_change(Family family, Target target, index K, const double* y,
   if (target == Target::margin) {
     if (K == 1)
       return u[0];
-    double own = 0;  // y is the indicator of the row's class
+    double own = 0;  // y is 1 at the row's class, else 0, or -1
     for (index k = 0; k < K; ++k)
-      own += y[k] * u[k];
+      own += y[k] > 0 ? u[k] : 0.0;
     return own;
   }
   if (target == Target::probability)
@@ -263,11 +263,13 @@ void CpuBackend<T>::score(const Design<T>& X, ConstMatrix a, ConstMatrix V,
 
 namespace {
 
-bool series_change(index count, const double* c, const double* u, double* out) {
-  return kernels().series_change(count, c, u, out);
+bool series_change(index count, const double* c, double reach, const double* u,
+                   double* out) {
+  return kernels().series_change(count, c, reach, u, out);
 }
-bool series_change(index count, const double* c, const float* u, float* out) {
-  return kernels().series_change_float(count, c, u, out);
+bool series_change(index count, const double* c, double reach, const float* u,
+                   float* out) {
+  return kernels().series_change_float(count, c, reach, u, out);
 }
 bool loss_change(Family family, index count, double y, double eta, const double* u,
                  double* out) {
@@ -289,6 +291,7 @@ public:
                   family != Family::multinomial) {
     if (!one_loss_)
       return;
+    reach_ = formula::series_reach * formula::move_scale(family);
     series_.resize(static_cast<std::size_t>(eta.rows * formula::series_terms));
     for (index t = 0; t < eta.rows; ++t)
       formula::with_separable(family, [&](auto f) {
@@ -319,7 +322,7 @@ private:
 
   void compute(index t, index count, const D* move, index stride, D* to) const {
     if (one_loss_ && whole_binomial(y_(t, 0)) &&
-        (series_change(count, coefficients(t), move, to) ||
+        (series_change(count, coefficients(t), reach_, move, to) ||
          loss_change(family_, count, y_(t, 0), eta_(t, 0), move, to)))
       return;
     const index K = eta_.cols;
@@ -342,6 +345,7 @@ private:
   ConstMatrix y_, eta_;
   MatrixView<T> out_;
   bool one_loss_;
+  double reach_ = 0;            // of the series
   std::vector<double> series_;  // a row for each test row
 };
 

@@ -146,7 +146,7 @@ void CpuBackend<T>::target_gradient(Family family, Target target, ConstMatrix y,
     for (index i = first; i < last; ++i) {
       if (family != Family::multinomial) {
         for (index k = 0; k < K; ++k)
-          a(i, k) = target == Target::margin ? (K == 1 ? 1.0 : y(i, k))
+          a(i, k) = target == Target::margin ? (K == 1 || y(i, k) > 0 ? 1.0 : 0.0)
                     : target == Target::probability
                         ? terms(family, 0, eta(i, k)).weight
                         : terms(family, y(i, k), eta(i, k)).residual;

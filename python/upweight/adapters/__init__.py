@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,10 @@ class Adapted:
     transform : callable
         Maps raw rows to the features that the linear model sees (the earlier
         steps of a pipeline); the identity by default.
+    smoothed : bool
+        Whether the estimator has a hinge, for which the smooth hinge of `model` stands
+        in: its optimum is near the estimator's parameters, not at them, and its
+        temperature is the user's to choose.
     """
 
     model: LinearModel
@@ -50,6 +54,23 @@ class Adapted:
     y: Any
     sample_weight: NDArray[np.float64] | None = None
     transform: Callable[[Any], Any] = field(default=_identity)
+    smoothed: bool = False
+
+    def at_temperature(self, temperature: float | None) -> Adapted:
+        """Return this with the smooth hinge at the temperature that a user gave."""
+        if temperature is None:
+            return self
+        if not self.smoothed:
+            raise ValueError(
+                "temperature: expected None for a model without a hinge to smooth, "
+                f"got {temperature!r} with family={self.model.family!r}"
+                + (
+                    "; a model from uw.fit has its own"
+                    if self.model.temperature is not None
+                    else ""
+                )
+            )
+        return replace(self, model=replace(self.model, temperature=temperature))
 
 
 Adapter = Callable[[Any, Any, Any, Any], Adapted]

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .._family import DEFAULT_TEMPERATURE
 from .._model import FloatArray, LinearModel
 from ..errors import UnsupportedModelError
 from . import Adapted, adapt, register_adapter
@@ -23,8 +24,9 @@ from . import Adapted, adapt, register_adapter
 _SUPPORTED = (
     "LinearRegression, Ridge, RidgeCV, RidgeClassifier, RidgeClassifierCV, "
     "LogisticRegression, LogisticRegressionCV, PoissonRegressor, TweedieRegressor "
-    "with power 0 or 1, OneVsRestClassifier over LogisticRegression, or a Pipeline "
-    "or search that ends in one of them"
+    "with power 0 or 1, LinearSVC with loss='hinge', SVC, KernelRidge, "
+    "GaussianProcessRegressor, OneVsRestClassifier over LogisticRegression, or a "
+    "Pipeline or search that ends in one of them"
 )
 
 # part of a class name -> why it is refused
@@ -33,7 +35,7 @@ _REASONS = {
     "ElasticNet": "an l1 penalty has no Hessian",
     "SGD": "stochastic gradient descent stops short of the optimum",
     "TransformedTarget": "adapt its regressor_ with the transformed y",
-    "SVC": "the hinge loss has no Hessian",
+    "SVC": "of support vector machines SVC and LinearSVC(loss='hinge') are smoothed",
     "SVR": "the epsilon-insensitive loss has no Hessian",
     "Tree": "not linear in its parameters",
     "Forest": "not linear in its parameters",
@@ -125,6 +127,42 @@ def adapt_logistic(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapte
     return Adapted(model, X, y, weight)
 
 
+@register_adapter("sklearn.LinearSVC")
+def adapt_linear_svc(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
+    """Support vector machine, l2 = 1 / C, its hinge made smooth.
+
+    One output for two classes, else one a class against the rest. liblinear penalises
+    intercept / intercept_scaling like a coefficient.
+    """
+    _check_fitted(estimator)
+    expected = "loss='hinge', penalty='l2' and multi_class='ovr'"
+    for name, value in (("loss", "hinge"), ("penalty", "l2"), ("multi_class", "ovr")):
+        if (found := getattr(estimator, name)) != value:
+            raise _unsupported(estimator, expected, f"with {name}={found!r}")
+    classes = np.asarray(estimator.classes_)
+    if len(classes) > 2 and estimator.class_weight is not None:
+        raise _unsupported(
+            estimator,
+            "class_weight=None for three classes or more",
+            f"one against the rest with class_weight={estimator.class_weight!r}",
+        )
+    l2 = 1.0 / float(estimator.C)
+    model = LinearModel(
+        "smooth_hinge",
+        _theta(estimator),
+        bool(estimator.fit_intercept),
+        l2,
+        l2 / float(estimator.intercept_scaling) ** 2
+        if estimator.fit_intercept
+        else 0.0,
+        classes,
+        feature_names=_feature_names(estimator),
+        temperature=DEFAULT_TEMPERATURE,
+    )
+    weight = _class_weights(estimator, y, _weights(X, y, sample_weight))
+    return Adapted(model, X, y, weight, smoothed=True)
+
+
 @register_adapter("sklearn.OneVsRestClassifier")
 def adapt_one_vs_rest(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
     """One binary logistic regression a class: K outputs of the binomial family."""
@@ -171,7 +209,7 @@ def adapt_pipeline(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapte
     # the last step's names are those of transformed columns, not of the caller's X
     model = replace(inner.model, feature_names=None)
     chain = _Chain((transform, inner.transform))
-    return Adapted(model, X, y, inner.sample_weight, chain)
+    return replace(inner, model=model, X=X, y=y, transform=chain)
 
 
 @dataclass(frozen=True)

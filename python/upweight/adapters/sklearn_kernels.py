@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .._kernel import KernelMap, check_gamma
+from .._family import DEFAULT_TEMPERATURE
+from .._kernel import KernelMap
 from .._model import FloatArray, LinearModel
+from .._sparse import SparseRows
 from .._validate import to_rows
 from ..errors import UnsupportedModelError
 from . import Adapted, register_adapter
@@ -35,7 +37,7 @@ def _own_kernel(
     kind = _NAMES.get(kind, "")
     if not kind or (kind == "poly" and int(degree) != degree):
         return None
-    X = to_rows(rows, "X")
+    X = rows if isinstance(rows, SparseRows) else to_rows(rows, "X")
     return KernelMap(kind, X, X.shape[1], float(gamma), float(coef0), int(degree))
 
 
@@ -122,17 +124,62 @@ def adapt_gaussian_process(
     return Adapted(model, rows if X is None else X, targets, weight)
 
 
-def svc_kernel(estimator: Any, X: Any) -> KernelMap:
-    """Return the kernel of a support vector machine on its training rows."""
-    kind, p = estimator.kernel, X.shape[1]
+@register_adapter("sklearn.SVC")
+def adapt_svc(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
+    """Adapt a support vector machine of two classes, its hinge made smooth."""
+    _check_fitted(estimator, "dual_coef_")
+    classes = np.asarray(estimator.classes_)
+    if len(classes) != 2:
+        raise UnsupportedModelError(
+            "model: expected two classes, got SVC of "
+            f"{len(classes)}, which fits a model for each pair of them"
+        )
+    if X is None:
+        raise TypeError("X: expected the training rows, which SVC does not keep")
+    n = X.shape[0] if hasattr(X, "shape") else len(X)
+    support = np.asarray(estimator.support_)
+    if estimator.shape_fit_[0] != n:
+        raise ValueError(
+            f"X: expected the {estimator.shape_fit_[0]} training rows, got {n}"
+        )
+    coef = estimator.dual_coef_
+    theta = np.zeros((1, n + 1))
+    theta[0, support] = np.ravel(coef.toarray() if hasattr(coef, "toarray") else coef)
+    theta[0, -1] = float(np.ravel(estimator.intercept_)[0])
+    weight: FloatArray | None = None
+    if sample_weight is not None:
+        weight = np.broadcast_to(np.asarray(sample_weight, float), (n,)).copy()
+    if estimator.class_weight is not None:
+        if y is None:
+            raise ValueError("y: expected the labels, which class_weight needs")
+        per_class = np.asarray(estimator.class_weight_, dtype=np.float64)
+        per_row = per_class[np.searchsorted(classes, np.ravel(np.asarray(y)))]
+        weight = per_row if weight is None else weight * per_row
+    names = getattr(estimator, "feature_names_in_", None)
+    model = LinearModel(
+        "smooth_hinge",
+        theta,
+        True,
+        1.0 / float(estimator.C),
+        classes=classes,
+        feature_names=None if names is None else tuple(str(name) for name in names),
+        kernel=_svc_kernel(estimator, X),
+        temperature=DEFAULT_TEMPERATURE,
+    )
+    return Adapted(model, X, y, weight, smoothed=True)
+
+
+def _svc_kernel(estimator: Any, X: Any) -> KernelMap:
+    kind = estimator.kernel
+    rows = to_rows(X, "X")
+    p = rows.shape[1]
     if callable(kind):
-        return KernelMap(kind, to_rows(X, "X"), p)
+        return KernelMap(kind, rows, p)
     if kind == "precomputed":
         return KernelMap("precomputed", None, p)
-    rows = to_rows(X, "X")
-    gamma = getattr(estimator, "_gamma", None)
-    width = check_gamma(estimator.gamma, rows) if not gamma else float(gamma)
-    kernel = _own_kernel(kind, X, width, estimator.coef0, estimator.degree)
+    kernel = _own_kernel(
+        kind, rows, float(estimator._gamma), estimator.coef0, estimator.degree
+    )
     if kernel is None:
         raise UnsupportedModelError(
             "model: expected kernel='linear', 'rbf', 'poly', 'precomputed' or a "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Readmission", "load_readmission"]
+__all__ = ["Readmission", "SpamMails", "load_enron", "load_readmission"]
 
 # column -> how its levels read as features; counts below
 _CATEGORIES = {
@@ -128,3 +128,56 @@ def load_readmission() -> Readmission:
     yes = int(np.flatnonzero(table["levels_readmitted"] == "Yes")[0])
     y = (table["readmitted"] == yes).astype(np.int64)
     return Readmission(np.column_stack(features), y, tuple(names), columns)
+
+
+@dataclass(frozen=True, eq=False)
+class SpamMails:
+    """Mails of one mailbox, by the words they are made of, and whether they are spam.
+
+    Attributes
+    ----------
+    counts : scipy.sparse.csr_array of shape (5172, 50463), float64
+        How often each word is in each mail.
+    y : ndarray of shape (5172,), str
+        "ham" or "spam".
+    words : ndarray of shape (50463,), str
+    source : str
+    """
+
+    counts: Any
+    y: NDArray[np.str_]
+    words: NDArray[np.str_]
+    source: str = (
+        "Enron1, Metsis, Androutsopoulos and Paliouras (2006), Spam filtering with "
+        "naive Bayes: which naive Bayes?"
+    )
+
+
+def load_enron() -> SpamMails:
+    """Load the word counts of the Enron1 spam corpus; nothing is downloaded.
+
+    Needs scipy.
+
+    Examples
+    --------
+    >>> from upweight.datasets import load_enron
+    >>> mails = load_enron()
+    >>> mails.counts.shape, int((mails.y == "spam").sum())
+    ((5172, 50463), 1500)
+    """
+    from scipy.sparse import csr_array
+
+    path = files(__package__) / "enron.npz"
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        lengths = stored["lengths"].astype(np.int32)
+        starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int32)])
+        gaps, counts = stored["gaps"].astype(np.int64), stored["counts"]
+        words = np.array(stored["words"].tobytes().decode().split("\n"))
+        spam = stored["spam"]
+    # each mail's gaps add up to the numbers of its words
+    sums = np.cumsum(gaps)
+    before = np.concatenate([[0], sums])[starts[:-1]]
+    columns = (sums - np.repeat(before, lengths)).astype(np.int32)
+    shape = (len(lengths), len(words))
+    matrix = csr_array((counts.astype(np.float64), columns, starts), shape=shape)
+    return SpamMails(matrix, np.where(spam, "spam", "ham"), words)

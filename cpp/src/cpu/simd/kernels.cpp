@@ -228,7 +228,7 @@ void product_tile(index depth, const T* A, const T* B, T* C, index c_stride,
 }
 
 template <class F>
-GlmSums separable_terms(index count, const double* y, const double* s,
+GlmSums separable_terms(const F f, index count, const double* y, const double* s,
                         const double* eta, const double* direction, double step,
                         double* eta_out, double* residual, double* weight) {
   // eight partial sums, so that the reduction vectorises in a fixed order
@@ -237,7 +237,7 @@ GlmSums separable_terms(index count, const double* y, const double* s,
   const auto one = [&](index i, int lane) __attribute__((always_inline)) {
     const double e = direction ? eta[i] + step * direction[i] : eta[i];
     const double scale = s ? s[i] : 1.0;
-    const formula::Terms t = F::terms(y[i], e);
+    const formula::Terms t = f.terms(y[i], e);
     eta_out[i] = e;
     // a row of weight 0 counts for nothing, even where its loss is infinite
     const bool counts = scale > 0;
@@ -266,13 +266,14 @@ GlmSums glm_terms(Family family, index count, const double* y, const double* s,
                   const double* eta, const double* direction, double step,
                   double* eta_out, double* residual, double* weight) {
   return formula::with_separable(family, [&](auto f) __attribute__((always_inline)) {
-    return separable_terms<decltype(f)>(count, y, s, eta, direction, step, eta_out,
-                                        residual, weight);
+    return separable_terms(f, count, y, s, eta, direction, step, eta_out, residual,
+                           weight);
   });
 }
 
 template <class F, class R>
-R separable_remainder(bool third, index count, const R* w, const R* p, R* u) {
+R separable_remainder(const F f, bool third, index count, const R* w, const R* p,
+                      R* u) {
   constexpr int width = 16;
   R best[width] = {};
   index i = 0;
@@ -289,19 +290,24 @@ R separable_remainder(bool third, index count, const R* w, const R* p, R* u) {
   for (int lane = 0; lane < width; ++lane)
     reach = best[lane] > reach ? best[lane] : reach;
   constexpr R most = 40;  // no certificate reaches so far: only finiteness counts
-  if (reach <= 1) {
+  const auto scale = static_cast<R>(f.scale), inverse = static_cast<R>(1 / f.scale);
+  if (inverse * reach <= 1) {
     if (third)
-      for (i = 0; i < count; ++i)
-        u[i] = w[i] * F::third(p[i], u[i], formula::exp_tails_near(u[i]));
+      for (i = 0; i < count; ++i) {
+        const R v = inverse * u[i];
+        u[i] = scale * w[i] * f.third(p[i], v, formula::exp_tails_near(v));
+      }
     else
-      for (i = 0; i < count; ++i)
-        u[i] = w[i] * F::second(p[i], u[i], formula::exp_tails_near(u[i]));
+      for (i = 0; i < count; ++i) {
+        const R v = inverse * u[i];
+        u[i] = scale * w[i] * f.second(p[i], v, formula::exp_tails_near(v));
+      }
     return reach;
   }
   for (i = 0; i < count; ++i) {
-    const R v = u[i] > most ? most : u[i] < -most ? -most : u[i];
+    const R far = inverse * u[i], v = far > most ? most : far < -most ? -most : far;
     const formula::ExpTails<R> tails = formula::exp_tails(v);
-    u[i] = w[i] * (third ? F::third(p[i], v, tails) : F::second(p[i], v, tails));
+    u[i] = scale * w[i] * (third ? f.third(p[i], v, tails) : f.second(p[i], v, tails));
   }
   return reach;
 }
@@ -309,7 +315,7 @@ R separable_remainder(bool third, index count, const R* w, const R* p, R* u) {
 template <class R>
 R remainder(Family family, bool third, index count, const R* w, const R* p, R* u) {
   return formula::with_separable(family, [&](auto f) __attribute__((always_inline)) {
-    return separable_remainder<decltype(f), R>(third, count, w, p, u);
+    return separable_remainder(f, third, count, w, p, u);
   });
 }
 
@@ -394,27 +400,20 @@ T max_abs(index count, const T* x) {
   return wrong == 0 ? result : std::numeric_limits<T>::infinity();
 }
 
+/// `side` is -1 for losses seen from the other side.
 template <class F, class T>
-void near_changes(index count, double y, double eta, const T* u, T* out) {
-  const double p = F::mean(eta);
+void near_changes(const F f, index count, double y, double eta, double side, const T* u,
+                  T* out) {
+  const double p = f.mean(y, eta);
   for (index i = 0; i < count; ++i)
-    out[i] = static_cast<T>(F::change_near(y, p, static_cast<double>(u[i])));
-}
-
-/// A label of 1 is one of 0 seen from the other side: the loss keeps its precision.
-template <class T>
-void near_changes_mirrored(index count, double eta, const T* u, T* out) {
-  const double p = formula::Binomial::mean(-eta);
-  for (index i = 0; i < count; ++i)
-    out[i] = static_cast<T>(
-        formula::Binomial::change_near(0, p, -static_cast<double>(u[i])));
+    out[i] = static_cast<T>(f.change_near(y, p, side * static_cast<double>(u[i])));
 }
 
 /// Entries are written once and not read again here: past the cache where that is
 /// possible, a line at a time.
 template <class T>
-bool series_change(index count, const double* c, const T* u, T* out) {
-  if (!(max_abs(count, u) <= T(formula::series_reach)))
+bool series_change(index count, const double* c, double reach, const T* u, T* out) {
+  if (!(max_abs(count, u) <= T(reach)))
     return false;
   const auto change = [&](auto v) __attribute__((always_inline)) {
     auto sum = v * 0.0 + c[formula::series_terms - 1];
@@ -442,16 +441,17 @@ bool series_change(index count, const double* c, const T* u, T* out) {
 
 template <class T>
 bool loss_change(Family family, index count, double y, double eta, const T* u, T* out) {
-  if (!(max_abs(count, u) <= T(0.5)) ||
+  if (!(max_abs(count, u) <= T(0.5 * formula::move_scale(family))) ||
       (family == Family::binomial && y != 0 && y != 1))
     return false;
-  if (family == Family::binomial && y == 1) {
-    near_changes_mirrored(count, eta, u, out);
-    return true;
-  }
+  // a label of 1 is the other one seen from the other side: the loss keeps its
+  // precision
+  const bool binary = family == Family::binomial || family == Family::smooth_hinge;
+  const double side = binary && y == 1 ? -1 : 1;
+  if (side < 0)
+    y = family == Family::binomial ? 0 : -1;
   formula::with_separable(family, [&](auto f) __attribute__((always_inline)) {
-    using F = decltype(f);
-    near_changes<F>(count, y, eta, u, out);
+    near_changes(f, count, y, side * eta, side, u, out);
     return 0;
   });
   return true;

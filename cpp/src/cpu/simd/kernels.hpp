@@ -107,12 +107,14 @@ struct Kernels {
   float (*max_abs_float)(index count, const float* x);
 
   /// out[i] = sum_n c_n u_i^(n + 1) over formula::series_terms coefficients; false, and
-  /// nothing done, when some |u_i| is over formula::series_reach.
-  bool (*series_change)(index count, const double* c, const double* u, double* out);
-  bool (*series_change_float)(index count, const double* c, const float* u, float* out);
+  /// nothing done, when some |u_i| is over `reach`.
+  bool (*series_change)(index count, const double* c, double reach, const double* u,
+                        double* out);
+  bool (*series_change_float)(index count, const double* c, double reach,
+                              const float* u, float* out);
 
   /// out[i] = l(y, eta + u_i) - l(y, eta) for one y and eta of a separable family;
-  /// false, and nothing done, when some |u_i| is over 1/2.
+  /// false, and nothing done, when some |u_i| is over 1/2 of the family's scale.
   bool (*loss_change)(Family family, index count, double y, double eta, const double* u,
                       double* out);
   bool (*loss_change_float)(Family family, index count, double y, double eta,
