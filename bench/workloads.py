@@ -95,3 +95,38 @@ def least_squares(
     theta = rng.standard_normal(p)
     noise = rng.standard_normal(n) * (1 + 5 * (rng.random(n) < 0.01))
     return X, X @ theta + noise
+
+
+def uniform_rows(n: int = 800_000, p: int = 50_000, entries: int = 75) -> Any:
+    """Sparse rows (CSR) of as many entries each, at columns without any order."""
+    rng = np.random.default_rng(10)
+    columns = np.empty((n, entries), dtype=np.int32)
+    for first in range(0, n, 50_000):
+        block = columns[first : first + 50_000]
+        block[...] = rng.integers(0, p - entries + 1, block.shape)
+        block.sort(axis=1)
+        block += np.arange(entries, dtype=np.int32)  # no column twice
+    starts = np.arange(0, n * entries + 1, entries, dtype=np.int32)
+    return _csr((rng.random(n * entries), columns.ravel(), starts), (n, p))
+
+
+def words(n: int = 5172, p: int = 45_000, length: int = 100) -> Any:
+    """Word counts (CSR), of Enron1's size: frequencies fall as ranks rise (Zipf).
+
+    Words are numbered without regard to how often they are, as an alphabet does it.
+    """
+    rng = np.random.default_rng(11)
+    share = 1 / (np.arange(p) + 2.7)
+    lengths = rng.geometric(1 / length, n)
+    ranks = rng.choice(p, lengths.sum(), p=share / share.sum())
+    columns = rng.permutation(p)[ranks].astype(np.int32)
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    X = _csr((np.ones(len(columns)), columns, starts), (n, p))
+    X.sum_duplicates()
+    return X
+
+
+def _csr(parts: Any, shape: tuple[int, int]) -> Any:
+    from scipy.sparse import csr_array
+
+    return csr_array(parts, shape)

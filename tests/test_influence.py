@@ -171,7 +171,7 @@ def test_attributes_say_what_was_done(backend: str) -> None:
     inf = case.influence(backend)
     assert inf.backend == inf.plan.backend == backend
     assert inf.solver == inf.plan.solver == "cholesky"
-    assert "the factor of H takes 2.59 kB" in inf.plan.reason  # 8 (3 * 6)^2 bytes
+    assert "it holds 2.59 kB" in inf.plan.reason  # 8 (3 * 6)^2 bytes
     assert inf.n_rows == 157
     assert repr(inf).startswith(
         "Influence(multinomial, n=157, p=5, outputs=3, dtype=float64, "

@@ -14,6 +14,7 @@ from . import (
     path,
     scores,
     shapes,
+    sparse,
     text,
     top,
 )
@@ -29,5 +30,6 @@ CASES: tuple[Case, ...] = (
     *path.CASES,
     *cg.CASES,
     *shapes.CASES,
+    *sparse.CASES,
     *text.CASES,
 )

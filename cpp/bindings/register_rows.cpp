@@ -7,6 +7,8 @@
 #include <pybind11/native_enum.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <stdexcept>
+#include <vector>
 
 namespace upweight::python {
 namespace {
@@ -151,6 +153,52 @@ void register_rows(py::module_& module) {
   };
   predictor("linear_predictor64", double());
   predictor("linear_predictor32", float());
+  const auto product = [&]<class T>(const char* name, T) {
+    module.def(
+        name,
+        [](const py::object& X, bool intercept, const Input<double>& weights, double l2,
+           const Input<double>& vectors, int n_threads) {
+          const Design<T> design = design_of<T>(X, intercept, "X");
+          const RowWeights W{view<double>(weights, "weights"), {}};
+          const ConstMatrix V = view<double>(vectors, "V");
+          if (W.diagonal.rows != design.rows() || W.diagonal.cols != 1)
+            throw std::invalid_argument("weights: expected shape (n, 1)");
+          if (V.cols != design.columns())
+            throw std::invalid_argument("V: expected shape (B, q)");
+          std::vector<double> penalty(static_cast<std::size_t>(V.cols), l2);
+          if (intercept)
+            penalty.back() = 0;
+          py::array_t<double> out({V.rows, V.cols});
+          const Matrix to(out.mutable_data(), V.rows, V.cols);
+          released([&] {
+            backend<T>(n_threads)->hessian_product(design, W, penalty, {}, V, to);
+          });
+          return out;
+        },
+        "V (X' diag(w) X + l2) for V (B, q), one output.", py::arg("X"),
+        py::arg("intercept"), py::arg("weights").noconvert(), py::arg("l2"),
+        py::arg("V").noconvert(), py::arg("n_threads"));
+  };
+  module.def(
+      "score64",
+      [](const py::object& X, bool intercept, const Input<double>& a,
+         const Input<double>& vectors, int n_threads) {
+        const Design<double> design = design_of<double>(X, intercept, "X");
+        const ConstMatrix scale = view<double>(a, "a"), V = view<double>(vectors, "V");
+        if (scale.rows != design.rows())
+          throw std::invalid_argument("a: expected shape (n, K)");
+        if (V.cols != scale.cols * design.columns())
+          throw std::invalid_argument("V: expected shape (m, K q)");
+        py::array_t<double> out({V.rows, design.rows()});
+        const Matrix to(out.mutable_data(), V.rows, design.rows());
+        released([&] { backend<double>(n_threads)->score(design, scale, V, to); });
+        return out;
+      },
+      "v_t . (a_i (x) x_i) for a (n, K) and V (m, K q).", py::arg("X"),
+      py::arg("intercept"), py::arg("a").noconvert(), py::arg("V").noconvert(),
+      py::arg("n_threads"));
+  product("hessian_product64", double());
+  product("hessian_product32", float());
 }
 
 }  // namespace upweight::python

@@ -79,6 +79,15 @@ def linear_predictor64(
 def linear_predictor32(
     X: _Rows, intercept: bool, theta: _Floats, n_threads: int
 ) -> _Floats: ...
+def score64(
+    X: _Rows, intercept: bool, a: _Floats, V: _Floats, n_threads: int
+) -> _Floats: ...
+def hessian_product64(
+    X: _Rows, intercept: bool, weights: _Floats, l2: float, V: _Floats, n_threads: int
+) -> _Floats: ...
+def hessian_product32(
+    X: _Rows, intercept: bool, weights: _Floats, l2: float, V: _Floats, n_threads: int
+) -> _Floats: ...
 
 @final
 class Kernel(Enum):

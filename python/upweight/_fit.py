@@ -59,9 +59,10 @@ def fit(
 
     Parameters
     ----------
-    X : array-like of shape (n, p)
+    X : array-like or scipy.sparse matrix of shape (n, p)
         Training rows; float32 stays float32 (sums are in float64), all else becomes
-        float64.
+        float64. Sparse rows stay sparse: CSR is taken as it is, other formats (and
+        pandas frames whose columns are all Sparse) become CSR once.
     y : array-like of shape (n,), or (n, K) for several gaussian targets
         Numbers, or labels of any sortable type for ``"binomial"`` and
         ``"smooth_hinge"`` (two classes) and ``"multinomial"`` (two or more).

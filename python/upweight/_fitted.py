@@ -35,6 +35,7 @@ from ._validate import (
     encode_targets,
     resolve_threads,
     row_index,
+    rows_are_single_values,
     to_rows,
 )
 from .adapters import adapt
@@ -42,12 +43,22 @@ from .adapters import adapt
 _LARGE_MOVE = 0.1  # of a linear predictor: 2.5 points of probability
 
 
-def _shares(rows: Rows, given: Any) -> bool:
-    """Whether the rows are, but for row starts, the arrays that were given."""
+def _copied_bytes(rows: Rows, given: Any) -> int:
+    """Return the bytes of what is not the very arrays that were given."""
+    pairs: tuple[tuple[NDArray[Any], Any], ...]
     if isinstance(rows, SparseRows):
-        data = getattr(given, "data", None)
-        return isinstance(data, np.ndarray) and np.may_share_memory(rows.values, data)
-    return isinstance(given, np.ndarray) and np.may_share_memory(rows, given)
+        pairs = (
+            (rows.values, getattr(given, "data", None)),
+            (rows.columns, getattr(given, "indices", None)),
+            (rows.starts, getattr(given, "indptr", None)),
+        )
+    else:
+        pairs = ((rows, given),)
+    return sum(
+        mine.nbytes
+        for mine, theirs in pairs
+        if not (isinstance(theirs, np.ndarray) and np.may_share_memory(mine, theirs))
+    )
 
 
 class Fitted:
@@ -98,6 +109,7 @@ class Fitted:
         check_columns(adapted.X, fitted.feature_names, "X")
         self._column_names = fitted.feature_names or column_names(adapted.X)
         self._row_index = row_index(adapted.X)
+        self._single_values = rows_are_single_values(adapted.X)
         features = adapted.transform(adapted.X)
         if fitted.kernel is not None:
             self._dtype = np.dtype(np.float64)
@@ -113,7 +125,7 @@ class Fitted:
         )
         weights = check_weights(adapted.sample_weight, n)
         copied = targets.nbytes
-        copied += rows.nbytes if not _shares(rows, adapted.X) else 0
+        copied += _copied_bytes(rows, adapted.X)
         self._copied = copied
         if fitted.kernel is not None and solver not in ("auto", "dual"):
             raise ValueError(

@@ -35,8 +35,9 @@ class Influence(Estimates):
     model : LinearModel or estimator
         From :func:`upweight.fit`, scikit-learn (linear models, alone or at the end of
         a Pipeline or search) or statsmodels (results).
-    X : array-like of shape (n, p), optional
-        The rows the model was fitted on, as they were passed to its ``fit``.
+    X : array-like or scipy.sparse matrix of shape (n, p), optional
+        The rows the model was fitted on, as they were passed to its ``fit``: texts, for
+        a pipeline that starts with a vectorizer. Sparse rows stay sparse.
         statsmodels results carry theirs.
     y : array-like of shape (n,), optional
         The targets it was fitted on, labels as they are.
@@ -155,8 +156,9 @@ class Influence(Estimates):
 
         Parameters
         ----------
-        X_test : array-like of shape (m, p)
-            Rows as the model's ``predict`` takes them.
+        X_test : array-like or scipy.sparse matrix of shape (m, p)
+            Rows as the model's ``predict`` takes them, dense or sparse whatever the
+            training rows are.
         y_test : array-like of shape (m,)
             Their targets. Not needed for ``of="margin"`` or ``"probability"`` of a
             model with one output.

@@ -332,8 +332,8 @@ def flip_set(
     return FlipSet(
         found,
         order[:size],
-        model.classes[old].item(),
-        model.classes[new].item(),
+        model.classes.tolist()[old],
+        model.classes.tolist()[new],
         float(leads[position]),
         float(leads[position] - gains[position, order[:size]].sum()),
         _lead(prefixes.margins(size, None)[0], old, new),

@@ -16,6 +16,7 @@ from ._leave_out import ROUTES, LeftOut
 from ._memory import available_memory
 from ._model import FloatArray, LinearModel
 from ._row_sets import RowSets
+from ._sparse import linear_predictor
 from ._validate import check_number
 
 _BLOCK_BYTES = 256 * 2**20  # of test rows by training rows, at a time
@@ -116,7 +117,8 @@ def prediction_intervals(
     sets, n = found.sets, len(found.data.X)
     _check_optima(found)
     test, no_target, of = found.targets.rows(X_test, None, "margin")
-    centre = found.model.linear_predictor(test)[:, 0]
+    model = found.model
+    centre = linear_predictor(test, model.fit_intercept, model.theta, 1)[:, 0]
     rank = _rank(alpha, n)
     lower, upper = np.full(len(test), -np.inf), np.full(len(test), np.inf)
     if rank <= n:

@@ -25,6 +25,7 @@ from ._jackknife import (
 from ._leave_out import LeaveGroupOut, LeaveOneOut
 from ._memory import available_memory
 from ._row_sets import row_groups, single_rows
+from ._sparse import is_sparse
 from ._targets import METHODS, TARGETS
 from ._validate import (
     check_choice,
@@ -319,7 +320,8 @@ class Removals(Fitted):
         Parameters
         ----------
         x : array-like of shape (p,) or (1, p)
-            One row, as the model's ``predict`` takes it.
+            One row, as the model's ``predict`` takes it; for a pipeline of texts, one
+            text, alone or in a list.
         max_size : int, optional
             Largest set, up to n - 1; the smaller of that and 1000 by default.
         tol : float, default 1e-6
@@ -365,14 +367,21 @@ class Removals(Fitted):
             size, "max_size", most=most, what="of the training rows, less one"
         )
         check_number(tol, "tol")
-        row = np.asarray(x)[None, :] if np.ndim(x) == 1 else x
-        test = self._targets.features(row, "x")
+        test = self._targets.features(self._one_row(x), "x")
         if len(test) != 1:
             raise ValueError(f"x: expected one row, got {len(test)}")
         return flip_set(
             self._at_optimum(), self._engine, self._leave_out, test, size, tol,
             (self.backend, self.solver),
         )  # fmt: skip
+
+    def _one_row(self, x: Any) -> Any:
+        """Return a row that is given alone as rows, of which it is the only one."""
+        if self._single_values:
+            return [x] if isinstance(x, (str, bytes, dict)) else x
+        if np.ndim(x) != 1:
+            return x
+        return x.reshape(1, -1) if is_sparse(x) else np.asarray(x)[None, :]
 
     def diagnostics(self) -> Diagnostics:
         """Return regression diagnostics of every training row, without a refit.

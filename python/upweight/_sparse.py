@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -82,7 +83,8 @@ Rows = NDArray[Any] | SparseRows
 
 def is_sparse(X: Any) -> bool:
     """Whether X is a scipy.sparse matrix or array."""
-    return hasattr(X, "tocsr") and hasattr(X, "nnz")
+    # of the class: to ask a broken matrix itself would raise
+    return hasattr(X, "tocsr") and hasattr(type(X), "nnz")
 
 
 def row_norms(X: Rows) -> NDArray[np.float64]:
@@ -116,6 +118,16 @@ def linear_predictor(
     return eta
 
 
+def sparse_frame(X: Any) -> Any:
+    """Return a pandas frame of Sparse columns, zeros left out, as a COO; else None."""
+    accessor: Any = getattr(X, "sparse", None)  # pandas has it where all columns are
+    if not (hasattr(accessor, "to_coo") and hasattr(X, "columns") and 0 not in X.shape):
+        return None
+    # NaN left out is a missing number, which the dense way names
+    zeros = all(getattr(dtype, "fill_value", None) == 0 for dtype in X.dtypes)
+    return accessor.to_coo() if zeros else None
+
+
 def to_sparse_rows(X: Any, name: str, dtype: Any) -> SparseRows:
     """Return a scipy.sparse matrix as `SparseRows`, checked; a zero stays an entry.
 
@@ -133,8 +145,17 @@ def to_sparse_rows(X: Any, name: str, dtype: Any) -> SparseRows:
     n, p = X.shape
     if p > np.iinfo(np.int32).max:
         raise ValueError(f"{name}: expected at most 2147483647 columns, got {p}")
+    # scipy's conversions trust these arrays, and would write where they say
     if X.format == "csc":
         _check_parts(X, name, "column", p, n)
+    elif X.format == "bsr":
+        height, width = X.blocksize
+        _check_parts(X, name, "row of blocks", n // height, p // width)
+    elif X.format == "coo":
+        for numbers, size, kind in ((X.row, n, "row"), (X.col, p, "column")):
+            _check_range(
+                numbers, size, name, f"{kind} numbers", lambda at: f"entry {at}"
+            )
     csr = X if X.format == "csr" else X.tocsr()
     _check_parts(csr, name, "row", n, p)
     columns, starts = _parts(csr)
@@ -146,7 +167,7 @@ def to_sparse_rows(X: Any, name: str, dtype: Any) -> SparseRows:
         columns, starts = _parts(csr)
     if dtype is None:
         dtype = np.float32 if csr.dtype == np.float32 else np.float64
-    values = np.ascontiguousarray(csr.data, dtype=dtype)[: len(columns)]
+    values = np.ascontiguousarray(csr.data[: len(columns)], dtype=dtype)
     bad = _core.first_nonfinite(values[None, :], 1) if len(values) else -1
     if bad >= 0:
         row = int(np.searchsorted(starts, bad, side="right")) - 1
@@ -158,8 +179,10 @@ def to_sparse_rows(X: Any, name: str, dtype: Any) -> SparseRows:
 
 
 def _parts(csr: Any) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return columns and row starts; arrays may be longer than their entries."""
+    columns = csr.indices[: csr.indptr[-1]]
     return (
-        np.ascontiguousarray(csr.indices, dtype=np.int32),
+        np.ascontiguousarray(columns, dtype=np.int32),
         np.ascontiguousarray(csr.indptr, dtype=np.int64),
     )
 
@@ -167,24 +190,36 @@ def _parts(csr: Any) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
 def _check_parts(X: Any, name: str, kind: str, n: int, width: int) -> None:
     """Raise ValueError for arrays that are not those of a compressed matrix."""
     if len(X.indptr) != n + 1 or X.indptr[0] != 0:
+        first = f" from {X.indptr[0]} on" if len(X.indptr) else ""
         raise ValueError(
             f"{name}: expected indptr to hold {n + 1} numbers from 0 on, got "
-            f"{len(X.indptr)} from {X.indptr[0]} on"
+            f"{len(X.indptr)}{first}"
         )
+    falling = np.flatnonzero(X.indptr[1:] < X.indptr[:-1])
+    if len(falling):
+        raise ValueError(f"{name}: indptr falls after {kind} {falling[0]}")
     if len(X.data) < X.indptr[-1] or len(X.indices) < X.indptr[-1]:
         raise ValueError(
             f"{name}: expected {X.indptr[-1]} entries, as indptr says, got "
             f"{len(X.data)} values and {len(X.indices)} indices"
         )
-    # before any cast: what is out of range could wrap into it
-    entries = X.indices[: X.indptr[-1]]
-    outside = np.flatnonzero((entries < 0) | (entries >= width))
-    if len(outside):
-        at = int(np.searchsorted(X.indptr, outside[0], side="right")) - 1
-        raise ValueError(
-            f"{name}: expected indices from 0 to {width - 1}, got "
-            f"{entries[outside[0]]} in {kind} {at}"
-        )
-    falling = np.flatnonzero(np.diff(X.indptr) < 0)
-    if len(falling):
-        raise ValueError(f"{name}: indptr falls after {kind} {falling[0]}")
+
+    def place(entry: int) -> str:
+        return f"{kind} {np.searchsorted(X.indptr, entry, side='right') - 1}"
+
+    _check_range(X.indices[: X.indptr[-1]], width, name, "indices", place)
+
+
+def _check_range(
+    numbers: NDArray[Any], size: int, name: str, what: str, place: Callable[[int], str]
+) -> None:
+    """Raise an error for numbers out of [0, size), before a cast could hide them."""
+    if numbers.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected {what} of integers, got {numbers.dtype}")
+    if not len(numbers) or (numbers.min() >= 0 and numbers.max() < size):
+        return
+    at = int(np.argmax((numbers < 0) | (numbers >= size)))
+    raise ValueError(
+        f"{name}: expected {what} from 0 to {size - 1}, "
+        f"got {numbers[at]} in {place(at)}"
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._sparse import Rows, is_sparse, to_sparse_rows
+from ._sparse import Rows, is_sparse, sparse_frame, to_sparse_rows
 
 FloatArray = NDArray[np.float64]
 
@@ -42,10 +42,20 @@ def row_index(X: Any) -> Any:
     return None if callable(index) else index
 
 
+def rows_are_single_values(X: Any) -> bool:
+    """Whether a row is one value, a text or a dict, as vectorizers take them."""
+    if hasattr(X, "ndim"):
+        return bool(X.ndim == 1)
+    return isinstance(X, (list, tuple)) and isinstance(X[0], (str, bytes, dict))
+
+
 def to_rows(
     X: Any, name: str, *, dtype: Any = None, columns: int | None = None
 ) -> Rows:
-    """Return rows of features: a scipy.sparse matrix stays sparse, else `to_matrix`."""
+    """Return rows of features: what is sparse stays sparse, else `to_matrix`."""
+    frame = sparse_frame(X)
+    if frame is not None:
+        X = frame
     if not is_sparse(X):
         return to_matrix(X, name, dtype=dtype, columns=columns)
     if columns is not None and X.ndim == 2 and X.shape[1] != columns:
@@ -224,9 +234,9 @@ def class_numbers(
         at, wrong = np.zeros(len(labels), np.intp), np.ones(len(labels), bool)
     if wrong.any():
         row = int(np.argmax(wrong))
-        known = ", ".join(repr(c.item()) for c in classes[:10])
+        known = ", ".join(repr(c) for c in classes[:10].tolist())
         more = ", ..." if len(classes) > 10 else ""
-        value = labels[row].item() if hasattr(labels[row], "item") else labels[row]
+        value = labels[row : row + 1].tolist()[0]
         raise ValueError(
             f"{name}: expected a label the model has seen ({known}{more}), "
             f"got {value!r} at row {row}"

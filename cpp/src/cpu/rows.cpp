@@ -140,23 +140,25 @@ void CpuBackend<T>::hessian_diagonal(const Design<T>& X, const RowWeights& W,
                                      Matrix out) const {
   const index q = X.columns(), K = out.cols / q;
   Matrix by_output(out.data, K, q);
-  sum_over_slots(threads_, X.rows(), by_output,
-                 [&](index begin, index end, Matrix mine) {
-                   Scratch<double> row(q);
-                   for (index i = begin; i < end; ++i) {
-                     if (!X.is_sparse())
-                       pack_row(X, i, 1.0, row.get());
-                     for (index k = 0; k < K; ++k) {
-                       double w = W.diagonal.empty() ? 0.0 : W.diagonal(i, k);
-                       if (!W.factor.empty())
-                         w += W.sign * W.factor(i, k) * W.factor(i, k);
-                       if (X.is_sparse())
-                         sparse_add_squares(X, i, w, mine.row(k));
-                       for (index j = 0; j < (X.is_sparse() ? 0 : q); ++j)
-                         mine(k, j) += w * row[j] * row[j];
-                     }
-                   }
-                 });
+  sum_over_slots(
+      threads_, X.rows(), by_output,
+      [&](index begin, index end, Matrix mine) {
+        Scratch<double> row(q);
+        for (index i = begin; i < end; ++i) {
+          if (!X.is_sparse())
+            pack_row(X, i, 1.0, row.get());
+          for (index k = 0; k < K; ++k) {
+            double w = W.diagonal.empty() ? 0.0 : W.diagonal(i, k);
+            if (!W.factor.empty())
+              w += W.sign * W.factor(i, k) * W.factor(i, k);
+            if (X.is_sparse())
+              sparse_add_squares(X, i, w, mine.row(k));
+            for (index j = 0; j < (X.is_sparse() ? 0 : q); ++j)
+              mine(k, j) += w * row[j] * row[j];
+          }
+        }
+      },
+      most_slots(X));
   for (index k = 0; k < K; ++k)
     for (index j = 0; j < q; ++j)
       by_output(k, j) += penalty[static_cast<std::size_t>(j)];

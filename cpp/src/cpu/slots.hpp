@@ -12,13 +12,15 @@ namespace upweight::cpu {
 
 /// Runs sum(first, last, mine) over slots of rows, each into a zeroed copy of its own,
 /// and adds the copies in order to `out`: the same bits for any number of threads.
+/// `most` slots at most, where sums are few beside the size of a copy.
 template <class Sum>
-void sum_over_slots(const Threads& threads, index n, Matrix out, const Sum& sum) {
+void sum_over_slots(const Threads& threads, index n, Matrix out, const Sum& sum,
+                    index most = 32) {
   constexpr index max_slots = 32, slot_rows = 1024, slot_bytes = index(64) << 20;
   const index size = out.rows * out.cols;
   const index slots = std::clamp<index>(
-      std::min(ceil_div(n, slot_rows),
-               slot_bytes / std::max<index>(size * index(sizeof(double)), 1)),
+      std::min({most, ceil_div(n, slot_rows),
+                slot_bytes / std::max<index>(size * index(sizeof(double)), 1)}),
       1, max_slots);
   Scratch<double> sums(slots * size);
   threads.run(slots, [&](index slot) {

@@ -22,6 +22,12 @@ void fill_panel(ConstMatrix V, index first, double* panel);
 /// Adds a panel to the same rows of V.
 void add_panel(const double* panel, index first, Matrix V);
 
+/// Slots of sums over rows: one that adds less than it has columns does not pay.
+template <class T>
+[[nodiscard]] index most_slots(const Design<T>& X) {
+  return X.is_sparse() ? X.entries() / X.columns() : X.rows();
+}
+
 /// A run of at most sparse_rows rows of X, as the panels' loops read it.
 template <class T>
 class SparseRun {
@@ -134,7 +140,8 @@ template <class T>
 void sparse_gradient(const Threads& threads, const Design<T>& X, ConstMatrix a,
                      Matrix out);
 /// Without penalty and tie. Memory: 2 q K sparse_width doubles a thread, K = 1 for
-/// separable weights; few right-hand sides take a sum for each slot of rows besides.
+/// separable weights; up to 48 right-hand sides take a sum for each slot of rows
+/// besides, and up to 4 just that.
 template <class T>
 void sparse_hessian_product(const Threads& threads, const Design<T>& X,
                             const RowWeights& W, ConstMatrix V, Matrix out);

@@ -31,10 +31,10 @@ void sparse_gram(const Threads& threads, const Design<T>& X, const double* w,
     const auto j0 = static_cast<std::int32_t>(q * task / tasks);
     const auto j1 = static_cast<std::int32_t>(q * (task + 1) / tasks);
     for (index i = 0; i < X.rows(); ++i) {
-      if (w[i] == 0)
-        continue;
       if (i % 4096 == 0)
         Threads::pause_point();
+      if (w[i] == 0)
+        continue;
       const index end = S.end(i);
       index e = static_cast<index>(
           std::lower_bound(S.columns + S.begin(i), S.columns + end, j0) - S.columns);

@@ -60,34 +60,77 @@ template <class T>
 void sparse_gradient(const Threads& threads, const Design<T>& X, ConstMatrix a,
                      Matrix out) {
   const index q = X.columns(), K = a.cols;
-  sum_over_slots(threads, X.rows(), out, [&](index begin, index end, Matrix mine) {
-    if (K <= few) {
-      for (index i = begin; i < end; ++i)
-        for (index k = 0; k < K; ++k)
-          if (a(i, k) != 0)
-            sparse_add(X, i, a(i, k), mine.row(k));
-      return;
-    }
-    SparseRun<T> run(X);
-    Scratch<double> panel(q * sparse_width), U(sparse_rows * sparse_width);
-    for (index k = 0; k < K; k += sparse_width) {
-      std::fill_n(panel.get(), q * sparse_width, 0.0);
-      in_runs(begin, end, [&](index first, index count) {
-        run.take(first, count);
-        for (index c = 0; c < count; ++c)
-          for (index b = 0; b < sparse_width; ++b)
-            U[c * sparse_width + b] = k + b < K ? a(first + c, k + b) : 0.0;
-        run.scatter(U.get(), panel.get());
-      });
-      add_panel(panel.get(), k, mine);
-    }
-  });
+  sum_over_slots(
+      threads, X.rows(), out,
+      [&](index begin, index end, Matrix mine) {
+        if (K <= few) {
+          for (index i = begin; i < end; ++i)
+            for (index k = 0; k < K; ++k)
+              if (a(i, k) != 0)
+                sparse_add(X, i, a(i, k), mine.row(k));
+          return;
+        }
+        SparseRun<T> run(X);
+        Scratch<double> panel(q * sparse_width), U(sparse_rows * sparse_width);
+        for (index k = 0; k < K; k += sparse_width) {
+          std::fill_n(panel.get(), q * sparse_width, 0.0);
+          in_runs(begin, end, [&](index first, index count) {
+            run.take(first, count);
+            for (index c = 0; c < count; ++c)
+              for (index b = 0; b < sparse_width; ++b)
+                U[c * sparse_width + b] = k + b < K ? a(first + c, k + b) : 0.0;
+            run.scatter(U.get(), panel.get());
+          });
+          add_panel(panel.get(), k, mine);
+        }
+      },
+      most_slots(X));
 }
+
+namespace {
+
+/// X'(W(X v_b)) over the rows [begin, end) for a few v_b, entry by entry.
+template <class T>
+void add_few_products(const Design<T>& X, const RowWeights& W, ConstMatrix V,
+                      index begin, index end, Matrix to) {
+  const index q = X.columns(), K = V.cols / q, B = V.rows;
+  Scratch<double> products(K * B);
+  std::vector<Matrix> U;
+  for (index k = 0; k < K; ++k)
+    U.emplace_back(products.get() + k * B, 1, B);
+  for (index i = begin; i < end; ++i) {
+    if ((i - begin) % sparse_rows == 0)
+      Threads::pause_point();
+    for (index k = 0; k < K; ++k)
+      for (index b = 0; b < B; ++b)
+        products[k * B + b] = sparse_dot(X, i, V.row(b) + k * q);
+    if (W.factor.empty())
+      for (index k = 0; k < K; ++k)
+        weigh(W.diagonal, k, i, U[static_cast<std::size_t>(k)]);
+    else
+      weigh_coupled(W, i, U);
+    for (index k = 0; k < K; ++k)
+      for (index b = 0; b < B; ++b)
+        if (products[k * B + b] != 0)
+          sparse_add(X, i, products[k * B + b], to.row(b) + k * q);
+  }
+}
+
+}  // namespace
 
 template <class T>
 void sparse_hessian_product(const Threads& threads, const Design<T>& X,
                             const RowWeights& W, ConstMatrix V, Matrix out) {
   const index q = X.columns(), n = X.rows(), K = V.cols / q, B = V.rows;
+  if (B <= few) {
+    sum_over_slots(
+        threads, n, out,
+        [&](index begin, index end, Matrix mine) {
+          add_few_products(X, W, V, begin, end, mine);
+        },
+        most_slots(X));
+    return;
+  }
   // separable weights keep outputs apart: each is a right-hand side of its own
   const index together = W.factor.empty() ? 1 : K, apart = K / together;
   const index panels = ceil_div(B, sparse_width);
@@ -121,10 +164,13 @@ void sparse_hessian_product(const Threads& threads, const Design<T>& X,
   constexpr index least_tasks = 4;
   const index tasks = panels * apart;
   if (tasks < least_tasks) {
-    sum_over_slots(threads, n, out, [&](index begin, index end, Matrix mine) {
-      for (index task = 0; task < tasks; ++task)
-        product(task / apart, task % apart, begin, end, mine);
-    });
+    sum_over_slots(
+        threads, n, out,
+        [&](index begin, index end, Matrix mine) {
+          for (index task = 0; task < tasks; ++task)
+            product(task / apart, task % apart, begin, end, mine);
+        },
+        most_slots(X));
     return;
   }
   for (index b = 0; b < B; ++b)
