@@ -90,6 +90,24 @@ void register_row_space(py::module_& module) {
       },
       "a' X for a (n, K).", py::arg("X"), py::arg("a").noconvert(),
       py::arg("n_threads"));
+  module.def(
+      "dual_factor",
+      [](const Input<double>& K, const Input<double>& root,
+         const Input<std::int64_t>& rows, double l2, int n_threads) {
+        const ConstMatrix gram = view<double>(K, "K"), s = view<double>(root, "root");
+        const std::int64_t* numbers = rows.data();
+        py::array_t<double> out({s.cols, s.cols});
+        const Matrix factor(out.mutable_data(), s.cols, s.cols);
+        released([&] {
+          const auto words = backend<double>(n_threads);
+          words->dual_gram(gram, numbers, s, l2, factor);
+          (void)words->potrf(factor, 1, 0.0);
+        });
+        return out;
+      },
+      "R'R = l2 I + diag(s) K[rows][:, rows] diag(s), for s (1, rows): a bench's.",
+      py::arg("K").noconvert(), py::arg("root").noconvert(),
+      py::arg("rows").noconvert(), py::arg("l2"), py::arg("n_threads"));
   py::class_<Space>(module, "RowSpace")
       .def(py::init<const Input<double>&, int>(), py::arg("K").noconvert(),
            py::arg("n_threads"))

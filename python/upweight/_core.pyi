@@ -105,6 +105,13 @@ def kernel(
     n_threads: int,
 ) -> _Floats: ...
 def combine_rows(X: _Rows, a: _Floats, n_threads: int) -> _Floats: ...
+def dual_factor(
+    K: _Floats,
+    root: _Floats,
+    rows: NDArray[np.int64],
+    l2: float,
+    n_threads: int,
+) -> _Floats: ...
 
 class RowSpace:
     def __init__(self, K: _Floats, n_threads: int) -> None: ...

@@ -33,8 +33,8 @@ class Influence(Estimates):
     Parameters
     ----------
     model : LinearModel or estimator
-        From :func:`upweight.fit`, scikit-learn (linear models, alone or at the end of
-        a Pipeline or search) or statsmodels (results).
+        From :func:`upweight.fit`, scikit-learn (linear and kernel models, alone or at
+        the end of a Pipeline or search) or statsmodels (results).
     X : array-like or scipy.sparse matrix of shape (n, p), optional
         The rows the model was fitted on, as they were passed to its ``fit``: texts, for
         a pipeline that starts with a vectorizer. Sparse rows stay sparse.
@@ -45,12 +45,15 @@ class Influence(Estimates):
         The weights it was fitted with. Class weights are the estimator's own.
     backend : {"auto", "cpu", "numpy"}
         ``"numpy"`` is the naive definition, for verification.
-    solver : {"auto", "cholesky", "mixed", "cg", "lissa"}
-        ``"cholesky"`` factors the Hessian in float64. ``"mixed"`` factors it in
+    solver : {"auto", "cholesky", "dual", "cg", "mixed", "lissa"}
+        ``"auto"`` takes what counted flops and bytes say is cheapest of the first
+        three, for the Hessian and 1,000 test rows; `plan` has the choice and the
+        runner-up. ``"cholesky"`` factors the Hessian in float64. ``"mixed"`` factors it in
         float32 and refines every solution in float64 by conjugate gradients: half the
         time for a large P and few test rows. ``"cg"`` never forms it: conjugate
-        gradients through X, with `preconditioner`. ``"auto"`` takes ``"cholesky"`` when
-        that fits in memory, else ``"cg"``; see `plan`. ``"lissa"`` estimates scores by
+        gradients through X, with `preconditioner`. ``"dual"`` works in n coordinates
+        that have the inner products of the rows, in float64: for more features than
+        rows (l2 > 0), and what a kernel model is solved by. ``"lissa"`` estimates scores by
         the stochastic recursion of Koh and Liang (2017): slow and noisy, to compare
         with.
     dtype : {None, "float32", "float64"}
@@ -64,8 +67,8 @@ class Influence(Estimates):
         differences are smaller than. The `polish` attribute reports the move; a large
         one is warned about.
     temperature : float, optional
-        For estimators with a hinge loss, ``LinearSVC(loss="hinge")``, whose hinge has
-        no second derivative: a smooth hinge of this temperature (see :func:`fit`),
+        For estimators with a hinge loss, ``LinearSVC(loss="hinge")`` and ``SVC``, whose
+        hinge has no second derivative: a smooth hinge of this temperature (see :func:`fit`),
         0.001 by default, takes its place and is fitted from the estimator's solution.
         The `polish` attribute then reports how the decision functions agree; a large
         difference is no fault. An error for all other models.
