@@ -48,14 +48,14 @@ class Influence(Estimates):
     solver : {"auto", "cholesky", "dual", "cg", "mixed", "lissa"}
         ``"auto"`` takes what counted flops and bytes say is cheapest of the first
         three, for the Hessian and 1,000 test rows; `plan` has the choice and the
-        runner-up. ``"cholesky"`` factors the Hessian in float64. ``"mixed"`` factors it in
-        float32 and refines every solution in float64 by conjugate gradients: half the
-        time for a large P and few test rows. ``"cg"`` never forms it: conjugate
-        gradients through X, with `preconditioner`. ``"dual"`` works in n coordinates
-        that have the inner products of the rows, in float64: for more features than
-        rows (l2 > 0), and what a kernel model is solved by. ``"lissa"`` estimates scores by
-        the stochastic recursion of Koh and Liang (2017): slow and noisy, to compare
-        with.
+        runner-up. ``"cholesky"`` factors the Hessian in float64. ``"dual"`` works in n
+        coordinates that have the inner products of the rows, in float64: for more
+        features than rows (l2 > 0), and what a kernel model is solved by. ``"cg"``
+        never forms the Hessian: conjugate gradients through X, with `preconditioner`.
+        ``"mixed"`` factors it in float32 and refines every solution in float64 by
+        conjugate gradients: half the time for a large P and few test rows. ``"lissa"``
+        estimates scores by the stochastic recursion of Koh and Liang (2017): slow and
+        noisy, to compare with.
     dtype : {None, "float32", "float64"}
         Of the data. None keeps float32 and makes float64 of all else. The Hessian,
         its factor and all sums over rows are float64 in either case.
@@ -67,9 +67,9 @@ class Influence(Estimates):
         differences are smaller than. The `polish` attribute reports the move; a large
         one is warned about.
     temperature : float, optional
-        For estimators with a hinge loss, ``LinearSVC(loss="hinge")`` and ``SVC``, whose
-        hinge has no second derivative: a smooth hinge of this temperature (see :func:`fit`),
-        0.001 by default, takes its place and is fitted from the estimator's solution.
+        For estimators with a hinge loss, ``LinearSVC(loss="hinge")`` and ``SVC``: the
+        hinge has no second derivative, so a smooth hinge of this temperature (see
+        :func:`fit`), 0.001 by default, is fitted from the estimator's solution.
         The `polish` attribute then reports how the decision functions agree; a large
         difference is no fault. An error for all other models.
     max_memory : int, optional
