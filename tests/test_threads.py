@@ -32,7 +32,7 @@ def problem(name: str, dtype: str, solver: str = "cholesky") -> Case:
     Smaller without a factor: self-influence is then an iteration for every row.
     """
     family, outputs = PROBLEMS[name]
-    n, p, m = (2601, 7, 130) if solver == "cg" else (9001, 19, 530)
+    n, p, m = (9001, 19, 530) if solver == "cholesky" else (1301, 7, 130)
     return make_case(
         family, outputs, n=n, p=p, m=m, weighted=True, dtype=np.dtype(dtype)
     )
