@@ -25,6 +25,12 @@ _CG_ITERATIONS = 100  # what a preconditioned run takes, about
 _SCATTERED = 32  # a product of two sparse entries
 _PANEL = 8  # an entry of X with a panel of right-hand sides
 _TRIANGLE = 1.5  # a solve
+_VECTORS = 400  # a parameter of a right-hand side's vectors in a cg step: a dozen reads
+# A fit: so many Newton steps, by cg so many of its steps each, whose vectors stay in
+# cache.
+_NEWTON_STEPS = 8
+_FIT_ITERATIONS = 60
+_FEW_VECTORS = 100
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ def _cg(shape: Shape) -> Cost:
     P = shape.outputs * shape.columns
     step = 4.0 * shape.entries * shape.outputs
     weight = _PANEL if shape.sparse else 1
-    total = weight * step * _RIGHT_HAND_SIDES * _CG_ITERATIONS
+    total = (weight * step + _VECTORS * P) * _RIGHT_HAND_SIDES * _CG_ITERATIONS
     return Cost("cg", 8 * P, 8 * P, step, total)
 
 
@@ -224,17 +230,22 @@ def dual_is_defined(model: LinearModel) -> bool:
 
 def choose_for_fit(shape: Shape, l2: float, max_memory: int) -> str:
     """Return the solver of a fit: Newton steps, a right-hand side each."""
-    choices = costs(shape)
-    names = ["cholesky"] + (["dual"] if l2 > 0 else [])
-    fitting = [choices[name] for name in names if choices[name].peak < 0.8 * max_memory]
     if shape.kernel:
         return "dual"
-    if not fitting:
-        return "cg"
-    best = min(fitting, key=lambda cost: cost.setup)
-    # some ten steps of a hundred products with X each
-    by_cg = 25.0 * (_PANEL if shape.sparse else 1) * choices["cg"].setup
-    return "cg" if by_cg < best.setup and shape.sparse else best.solver
+    choices = costs(shape)
+    names = ["cholesky"] + (["dual"] if l2 > 0 else [])
+    work = {
+        name: _NEWTON_STEPS * choices[name].setup
+        for name in names
+        if choices[name].peak < 0.8 * max_memory
+    }
+    # without a penalty there may be no optimum, which only a factor can tell
+    if (shape.sparse and l2 > 0) or not work:
+        weight = _PANEL if shape.sparse else 1
+        step = weight * choices["cg"].setup
+        step += _FEW_VECTORS * shape.outputs * shape.columns
+        work["cg"] = _NEWTON_STEPS * _FIT_ITERATIONS * step
+    return min(work, key=lambda name: work[name])
 
 
 def _choose(
