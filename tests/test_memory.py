@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -40,8 +41,9 @@ y = rng.integers(0, 3 if K == 3 else 2, n).astype(float)
 theta = np.zeros((K, p + 1))
 classes = np.arange(max(K, 2.0))
 model = uw.LinearModel(family, theta, True, 1.0, classes=classes)
+some = min(3000, n // 2)
 warm = uw.Influence(
-    model, X[:300], y[:300], polish=False, n_threads=2, solver=solver
+    model, X[:some], y[:some], polish=False, n_threads=2, solver=solver
 )
 warm.scores(X[:m], y[:m])  # what the libraries keep for themselves
 warm.top(X[:m], y[:m])
@@ -75,7 +77,11 @@ def measure(
     """Run MEASURE in a process of its own."""
     command = [sys.executable, "-c", MEASURE, family, str(outputs), dtype, solver]
     command += map(str, shape)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # one arena: what threads freed can then be given back, and is not counted
+    environment = os.environ | {"MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment
+    )
     assert done.returncode == 0, done.stderr
     measured: dict[str, int] = json.loads(done.stdout)
     return measured

@@ -130,7 +130,8 @@ def _mixed(shape: Shape) -> Cost:
 
 def _cg(shape: Shape) -> Cost:
     P = shape.outputs * shape.columns
-    step = 4.0 * shape.entries * shape.outputs
+    intercept = shape.rows * (shape.columns - shape.features)
+    step = 4.0 * (shape.entries + intercept) * shape.outputs
     weight = _PANEL if shape.sparse else 1
     total = (weight * step + _VECTORS * P) * _RIGHT_HAND_SIDES * _CG_ITERATIONS
     return Cost("cg", 8 * P, 8 * P, step, total)
