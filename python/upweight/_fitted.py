@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._config import backends
-from ._engine import Engine, NumpyEngine, TrainingData, cpu_engine
+from ._engine import Engine, TrainingData, cpu_engine
 from ._fit import explain_singular, penalty_vector
 from ._leave_out import LeftOut
 from ._lissa import LissaEngine, check_lissa
 from ._memory import available_memory, check_fits
 from ._model import LinearModel
+from ._numpy_engine import NumpyEngine
 from ._plan import SOLVERS, dual_is_defined, make_plan, shape_of
 from ._results import Plan, Polish
 from ._row_sets import RowSets
