@@ -14,8 +14,12 @@ BEGIN, END = "<!-- bench.table -->", "<!-- bench.table ends -->"
 
 
 def results(folder: Path = RESULTS) -> list[Result]:
-    """Return the results in a folder, in the order of the cases."""
-    paths = [folder / f"{case.name}.json" for case in CASES]
+    """Return the results in a folder, in the order of the cases.
+
+    Without the sweep of solvers, which are all ours.
+    """
+    names = [case.name for case in CASES if not case.name.startswith("auto-")]
+    paths = [folder / f"{name}.json" for name in names]
     return [load(path) for path in paths if path.exists()]
 
 

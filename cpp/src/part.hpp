@@ -61,9 +61,9 @@ template <class T>
 [[nodiscard]] double predictor_error(const Backend<T>& backend, ConstMatrix w,
                                      ConstMatrix eta, index q);
 
-/// How large |X'e|_{A^-1} may be for the rounding e of residuals r (n x K), of which A's
-/// leverages C (n x K, or n x K^2) tell. It counts where curvature has all but vanished
-/// and residuals have not.
+/// How large |X'e|_{A^-1} may be for the rounding e of residuals r (n x K), of which
+/// A's leverages C (n x K, or n x K^2) tell. It counts where curvature has all but
+/// vanished and residuals have not.
 template <class T>
 [[nodiscard]] double residual_error(const Backend<T>& backend, ConstMatrix r,
                                     ConstMatrix C);
