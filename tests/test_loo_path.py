@@ -34,6 +34,8 @@ SHAPES: dict[str, tuple[str, int, int, int, bool, bool]] = {
     "binomial-weighted": ("binomial", 1, 31, 4, False, True),
     "multinomial-3": ("multinomial", 3, 31, 3, True, False),
     "multinomial-4-weighted": ("multinomial", 4, 31, 3, False, True),
+    "binomial-wide": ("binomial", 1, 15, 40, True, True),
+    "multinomial-wide": ("multinomial", 3, 15, 40, True, False),
     "poisson": ("poisson", 1, 31, 4, True, False),
     "poisson-weighted": ("poisson", 1, 31, 4, True, True),
 }

@@ -191,10 +191,23 @@ class Training:
         n_threads: int,
     ) -> LinearModel:
         """Return the minimiser, by Newton steps from the flat parameters `start`."""
+        if self.row_gram is not None:
+            return self._newton(l2, start, max_iter, n_threads, "dual")
         solver = self.solver(l2)
         if solver == "dual":
             return self._dual(l2, start, max_iter, n_threads)
         return self._newton(l2, start, max_iter, n_threads, solver)
+
+    def within(self, space: RowSpace) -> Training:
+        """Return the same data in coordinates of the rows' span."""
+        coupled = self.family == "multinomial"
+        return replace(
+            self,
+            X=space.Z,
+            kernel=None,
+            names=None,
+            row_gram=None if coupled else space.K,
+        )
 
     def _newton(
         self,
@@ -244,14 +257,7 @@ class Training:
         space = RowSpace.make(
             self.X, self.kernel is not None, self.fit_intercept, n_threads
         )
-        coupled = self.family == "multinomial"
-        within = replace(
-            self,
-            X=space.Z,
-            kernel=None,
-            names=None,
-            row_gram=None if coupled else space.K,
-        )
+        within = self.within(space)
         q = self.X.shape[1] + int(self.fit_intercept)
         theta = np.zeros((self.outputs, q)) if not start else np.reshape(start, (-1, q))
         found = within._newton(
@@ -259,7 +265,7 @@ class Training:
             space.parameters(theta).ravel().tolist(),
             max_iter,
             n_threads,
-            "cholesky" if coupled else "dual",
+            "cholesky" if within.row_gram is None else "dual",
         )
         return self.model(
             space.lift(found.theta[None])[0],

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from ._leave_out import ROUTES, row_losses
 from ._memory import available_memory, check_fits
 from ._model import FloatArray, LinearModel
 from ._ridge_path import RidgePath, ridge_path
+from ._row_space import RowSpace
 from ._sparse import SparseRows
 from ._validate import check_number, resolve_threads
 
@@ -244,6 +245,10 @@ def _warm_path(
 ) -> tuple[RidgePath, list[LinearModel]]:
     """Fit from the largest penalty to the smallest, and leave every row out at each."""
     n, K, L = len(training.X), training.outputs, len(l2s)
+    space = None
+    if training.X.shape[1] > n and l2s.min() > 0:  # n coordinates, for all penalties
+        space = RowSpace.make(training.X, False, training.fit_intercept, threads)
+        wide, training = training, training.within(space)
     loss, loss_error, error_bound = np.empty((3, L))
     margin = np.empty((L, n, K)) if keep_rows else None
     models: dict[int, LinearModel] = {}
@@ -259,6 +264,13 @@ def _warm_path(
         if margin is not None:
             margin[place] = eta
     theta = np.stack([models[place].theta for place in range(L)])
+    if space is not None:
+        theta = space.lift(theta)
+        for place, model in models.items():
+            models[place] = replace(
+                wide.model(theta[place], model.l2, n_iter=model.n_iter),
+                gradient_norm=model.gradient_norm,
+            )
     found = RidgePath(theta, margin, loss, loss_error, error_bound)
     return found, [models[place] for place in range(L)]
 
@@ -281,8 +293,11 @@ def _held_out(
     penalty = penalty_vector(
         model.n_features, model.l2, model.fit_intercept, model.intercept_l2
     )
-    data = TrainingData(training.X, training.y, training.weights, model, penalty)
-    engine = cpu_engine(data, "cholesky", False, 1e-10, "auto", threads)
+    data = TrainingData(
+        training.X, training.y, training.weights, model, penalty, training.row_gram
+    )
+    solver = "cholesky" if training.row_gram is None else "dual"
+    engine = cpu_engine(data, solver, False, 1e-10, "auto", threads)
     n, eta = len(training.X), engine.linear_predictor.copy()
     bound = np.empty(n)
     at_once = max(1024, _REFINED_BYTES // (16 * model.theta.size))

@@ -198,6 +198,8 @@ def make_plan(
     K = shape.outputs
     room = max_memory - copied - shape.per_row - 16 * shape.rows * K - _WORKSPACE
     room -= n_threads * _PER_THREAD
+    if shape.sparse:  # panels of 16 right-hand sides and of their sums
+        room -= n_threads * 2 * 16 * 8 * shape.columns * (K if shape.coupled else 1)
     choices = costs(shape)
     if solver == "auto":
         chosen, reason, runner_up = _choose(model, shape, choices, room)
