@@ -233,6 +233,8 @@ def test_bad_rows() -> None:
         model.predict(X[:, :3])
     with pytest.raises(ValueError, match="X: expected the 60 rows that the kernel"):
         uw.Influence(model, X + 1, y)
+    with pytest.raises(ValueError, match="dtype: expected float64 or None"):
+        uw.Influence(model, X, y, dtype="float32")
     inf = uw.Influence(model, X, y)
     with pytest.raises(ValueError, match="X_test: expected 4 columns"):
         inf.scores(X[:2, :3], y[:2])
@@ -246,6 +248,14 @@ def test_bad_rows() -> None:
         with pytest.raises(UnsupportedModelError, match="not of a kernel model"):
             call()
     assert inf.diagnostics().cooks_distance.shape == (60,)
+
+
+def test_a_kernel_too_large_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The matrix of kernels is not begun when it cannot be held."""
+    X, y = data("gaussian")
+    monkeypatch.setattr("upweight._kernel.available_memory", lambda: 8 * 60 * 60 - 1)
+    with pytest.raises(MemoryError, match="X: the kernels of 60 rows with 60"):
+        uw.fit(X, y, l2=1.0, kernel="rbf")
 
 
 def test_singular_kernels(backend: str) -> None:

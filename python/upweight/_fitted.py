@@ -112,6 +112,10 @@ class Fitted:
         self._row_index = row_index(adapted.X)
         self._single_values = rows_are_single_values(adapted.X)
         features = adapted.transform(adapted.X)
+        if fitted.kernel is not None and self._dtype == np.float32:
+            raise ValueError(
+                "dtype: expected float64 or None for a kernel model, got 'float32'"
+            )
         if fitted.kernel is not None:
             self._dtype = np.dtype(np.float64)
             given = to_rows(features, "X", columns=fitted.kernel.n_features)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._memory import available_memory, check_fits
 from ._sparse import Rows, SparseRows, core_rows, dense
 from ._validate import check_choice, check_count, check_number, resolve_threads, to_rows
 
@@ -97,6 +98,12 @@ class KernelMap:
 
     def _of(self, rows: Rows, name: str) -> FloatArray:
         assert self.rows is not None
+        check_fits(
+            8 * len(rows) * len(self.rows),
+            available_memory(),
+            f"{name}: the kernels of {len(rows):,} rows with {len(self.rows):,}",
+            "use fewer rows at a time",
+        )
         if isinstance(self.kind, str):
             return inner_products(
                 rows, self.rows, resolve_threads(None), self.kind, self.gamma,

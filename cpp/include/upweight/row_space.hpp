@@ -13,6 +13,7 @@ namespace upweight {
 /// makes rows z_i of length `rank` with z_i . z_j = k(x_i, x_j). A model that penalises
 /// its coefficients' norm is the same model in them, with `rank` features, and so are
 /// its influences: what a test row has outside the training rows' span moves nothing.
+/// K is met within rounding, 4 n units of its largest entry where pivots are needed.
 ///
 /// Memory: 8 n^2 bytes for the factor, besides the coordinates.
 class RowSpace {

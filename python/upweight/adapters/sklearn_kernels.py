@@ -108,9 +108,10 @@ def adapt_gaussian_process(
             "sample_weight: GaussianProcessRegressor takes none; alpha is its noise"
         )
     rows, kernel_ = estimator.X_train_, estimator.kernel_
-    # a white part of the kernel is noise on the diagonal only
-    apart = np.array([kernel_(row[None], row[None])[0, 0] for row in np.asarray(rows)])
-    noise = kernel_.diag(rows) - apart + estimator.alpha
+    # a white part of the kernel is noise: not there between rows that are told apart
+    blocks = (rows[first : first + 64] for first in range(0, len(rows), 64))
+    between = np.concatenate([np.diag(kernel_(block, block)) for block in blocks])
+    noise = kernel_.diag(rows) - between + estimator.alpha
     noise = np.broadcast_to(np.asarray(noise, dtype=np.float64), (len(rows),))
     l2 = float(noise.mean())
     weight: FloatArray | None = None
