@@ -10,9 +10,16 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
 from problems import SPECS, TOLERANCE, Case, named_case
 
 import upweight as uw
+
+# The same examples in every run, so that a change fails for what it changed;
+# UPWEIGHT_EXAMPLES=random looks for new ones.
+settings.register_profile("repeatable", derandomize=True)
+if os.environ.get("UPWEIGHT_EXAMPLES") != "random":
+    settings.load_profile("repeatable")
 
 _REQUIRED = os.environ.get("UPWEIGHT_TEST_BACKENDS")
 _BACKENDS = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from problems import Case, assert_close, assert_same_bits, make_case
@@ -241,6 +241,7 @@ def drawn(args: Any, dtype: str) -> Case | None:
 
 
 @given(sizes())
+@example(args=(15, 3, 0.01, 10.0, True, False, 3))  # an intercept of hardly a curvature
 @settings(deadline=None, max_examples=150)
 def test_fits_and_scores_of_any_size_are_the_definition(args: Any) -> None:
     """Odd sizes, one column, more columns than rows, with and without an intercept."""
@@ -264,6 +265,7 @@ def test_fits_and_scores_of_any_size_are_the_definition(args: Any) -> None:
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @given(sizes())
+@example(args=(2, 1, 0.001, 0.3, True, True, 2))  # none at all without some rows
 @settings(deadline=None, max_examples=60)
 def test_rows_and_groups_left_out_are_refits(dtype: str, args: Any) -> None:
     """Within their bounds of the truth, at any temperature."""

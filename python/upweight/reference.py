@@ -234,6 +234,8 @@ def _newton(problem: Problem, start: Array | None, tol: float, max_iter: int) ->
     for _ in range(max_iter):
         J, g = objective(problem, theta), gradient(problem, theta)
         step = -solve(problem, hessian(problem, theta), g).reshape(K, q)
+        if not np.abs(step).max() < 1e100:
+            raise RuntimeError("fit: H has no curvature left along some step")
         step -= softmax * step.mean(axis=0)  # rounding, which 1 / l2 may have enlarged
         last, move = move, np.abs(X @ step.T).max() / (1 + np.abs(X @ theta.T).max())
         if move > safe:  # the objective cannot see smaller steps, which are safe

@@ -168,13 +168,14 @@ private:
     return std::max(scale * most, std::min(most, rounding));
   }
 
-  /// Whether a step of a fresh factor is no shorter than the one before for rounding
-  /// alone: it lowers J by less than its last digit. (Where there is no optimum steps
-  /// do not shrink either, but each is of the loss's own scale.)
+  /// Whether a step is no shorter than the one before for rounding alone: it lowers J
+  /// by less than its last digit, and no factor that is used is stale enough to halve
+  /// an error only. (Where there is no optimum steps do not shrink either, but each is
+  /// of the loss's own scale.)
   [[nodiscard]] bool only_rounding(double previous) const {
     const double scale = std::min(1.0, formula::move_scale(problem_.family));
-    return result_.iterations > 0 && moved_since_assembly_ == 0 &&
-           result_.last_move >= 0.5 * previous && result_.last_move <= 0.1 * scale &&
+    return result_.iterations > 0 && result_.last_move >= 0.5 * previous &&
+           result_.last_move <= 0.1 * scale &&
            decrement_ <= 1e-16 * std::fabs(objective_);
   }
 
