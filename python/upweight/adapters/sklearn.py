@@ -9,7 +9,6 @@ its family is ``"gaussian"`` and its `classes` are set.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,8 +17,17 @@ import numpy as np
 
 from .._family import DEFAULT_TEMPERATURE
 from .._model import FloatArray, LinearModel
-from ..errors import UnsupportedModelError
 from . import Adapted, adapt, register_adapter
+from ._estimators import (
+    check_fitted,
+    class_weights,
+    count_rows,
+    feature_names,
+    labels_of,
+    one_value,
+    row_weights,
+    unsupported,
+)
 
 _SUPPORTED = (
     "LinearRegression, Ridge, RidgeCV, RidgeClassifier, RidgeClassifierCV, "
@@ -49,9 +57,11 @@ _REASONS = {
 @register_adapter("sklearn.RidgeCV")
 def adapt_least_squares(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
     """Least squares of one or several targets: l2 = alpha, or 0."""
-    _check_fitted(estimator)
+    check_fitted(estimator)
     l2 = _ridge_penalty(estimator)
-    return _regression(estimator, X, y, _weights(X, y, sample_weight), "gaussian", l2)
+    return _regression(
+        estimator, X, y, row_weights(X, y, sample_weight), "gaussian", l2
+    )
 
 
 @register_adapter("sklearn.RidgeClassifier")
@@ -60,13 +70,13 @@ def adapt_ridge_on_labels(
     estimator: Any, X: Any, y: Any, sample_weight: Any
 ) -> Adapted:
     """Ridge regression of -1 and +1, one output for two classes, else one a class."""
-    _check_fitted(estimator)
+    check_fitted(estimator)
     l2 = _ridge_penalty(estimator)
     if estimator._label_binarizer.y_type_.startswith("multilabel"):
-        raise _unsupported(estimator, "one label a row", "fitted to several labels")
-    weight = _weights(X, y, sample_weight)
+        raise unsupported(estimator, "one label a row", "fitted to several labels")
+    weight = row_weights(X, y, sample_weight)
     # ridge classifiers count the rows of a class, whatever their sample_weight
-    weight = _class_weights(estimator, y, weight, weighted_counts=False)
+    weight = class_weights(estimator, y, weight, weighted_counts=False)
     adapted = _regression(estimator, X, y, weight, "gaussian", l2)
     classes = np.asarray(estimator.classes_)
     return replace(adapted, model=replace(adapted.model, classes=classes))
@@ -80,20 +90,20 @@ def adapt_tweedie(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted
     l2 = alpha times the sum of the weights: scikit-learn averages the losses, this
     library sums them.
     """
-    _check_fitted(estimator)
+    check_fitted(estimator)
     power = getattr(estimator, "power", 1)
     link = getattr(estimator, "link", "log")
     if link == "auto":
         link = "identity" if power <= 0 else "log"
     family = {(0, "identity"): "gaussian", (1, "log"): "poisson"}.get((power, link))
     if family is None:
-        raise _unsupported(
+        raise unsupported(
             estimator,
             "power=0 with the identity link or power=1 with the log link",
             f"with power={power} and the {link} link",
         )
-    weight = _weights(X, y, sample_weight)
-    total = _n_rows(X, y) if weight is None else float(weight.sum())
+    weight = row_weights(X, y, sample_weight)
+    total = count_rows(X, y) if weight is None else float(weight.sum())
     return _regression(estimator, X, y, weight, family, float(estimator.alpha) * total)
 
 
@@ -101,7 +111,7 @@ def adapt_tweedie(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted
 @register_adapter("sklearn.LogisticRegressionCV")
 def adapt_logistic(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
     """Logistic and softmax regression: l2 = 1 / C."""
-    _check_fitted(estimator)
+    check_fitted(estimator)
     l2, intercept_l2 = _logistic_penalty(estimator)
     theta = _theta(estimator)
     classes = np.asarray(estimator.classes_)
@@ -109,7 +119,7 @@ def adapt_logistic(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapte
     if len(classes) > 2 and not _fits_one_vs_rest(estimator):
         family = "multinomial"
     elif len(classes) > 2 and estimator.class_weight is not None:
-        raise _unsupported(
+        raise unsupported(
             estimator,
             "class_weight=None or softmax for three classes or more",
             f"one against the rest with class_weight={estimator.class_weight!r}",
@@ -119,11 +129,11 @@ def adapt_logistic(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapte
         # eta = 2 theta_1 x, its penalty |theta_0|^2 + |theta_1|^2 is |2 theta_1|^2 / 2
         theta, l2 = 2.0 * theta, l2 / 2.0
     fit_intercept = bool(estimator.fit_intercept)
-    names = _feature_names(estimator)
+    names = feature_names(estimator)
     model = LinearModel(
         family, theta, fit_intercept, l2, intercept_l2, classes, feature_names=names
     )
-    weight = _class_weights(estimator, y, _weights(X, y, sample_weight))
+    weight = class_weights(estimator, y, row_weights(X, y, sample_weight))
     return Adapted(model, X, y, weight)
 
 
@@ -134,14 +144,14 @@ def adapt_linear_svc(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adap
     One output for two classes, else one a class against the rest. liblinear penalises
     intercept / intercept_scaling like a coefficient.
     """
-    _check_fitted(estimator)
+    check_fitted(estimator)
     expected = "loss='hinge', penalty='l2' and multi_class='ovr'"
     for name, value in (("loss", "hinge"), ("penalty", "l2"), ("multi_class", "ovr")):
         if (found := getattr(estimator, name)) != value:
-            raise _unsupported(estimator, expected, f"with {name}={found!r}")
+            raise unsupported(estimator, expected, f"with {name}={found!r}")
     classes = np.asarray(estimator.classes_)
     if len(classes) > 2 and estimator.class_weight is not None:
-        raise _unsupported(
+        raise unsupported(
             estimator,
             "class_weight=None for three classes or more",
             f"one against the rest with class_weight={estimator.class_weight!r}",
@@ -156,40 +166,40 @@ def adapt_linear_svc(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adap
         if estimator.fit_intercept
         else 0.0,
         classes,
-        feature_names=_feature_names(estimator),
+        feature_names=feature_names(estimator),
         temperature=DEFAULT_TEMPERATURE,
     )
-    weight = _class_weights(estimator, y, _weights(X, y, sample_weight))
+    weight = class_weights(estimator, y, row_weights(X, y, sample_weight))
     return Adapted(model, X, y, weight, smoothed=True)
 
 
 @register_adapter("sklearn.OneVsRestClassifier")
 def adapt_one_vs_rest(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
     """One binary logistic regression a class: K outputs of the binomial family."""
-    _check_fitted(estimator)
+    check_fitted(estimator)
     expected = "OneVsRestClassifier over LogisticRegression"
     if estimator.multilabel_:
-        raise _unsupported(estimator, "one label a row", "fitted to several labels")
+        raise unsupported(estimator, "one label a row", "fitted to several labels")
     for one in estimator.estimators_:
         if not any(cls.__name__ == "LogisticRegression" for cls in type(one).__mro__):
-            raise _unsupported(estimator, expected, f"over {type(one).__name__}")
+            raise unsupported(estimator, expected, f"over {type(one).__name__}")
         if one.class_weight is not None and len(estimator.estimators_) > 1:
             found = f"with class_weight={one.class_weight!r}, different for each output"
-            raise _unsupported(estimator, f"{expected}, class_weight=None", found)
+            raise unsupported(estimator, f"{expected}, class_weight=None", found)
     classes = np.asarray(estimator.classes_)
-    names = _feature_names(estimator)
+    names = feature_names(estimator)
     if len(estimator.estimators_) == 1:
-        positive = None if y is None else (_labels(y) == classes[1]).astype(np.intp)
+        positive = None if y is None else (labels_of(y) == classes[1]).astype(np.intp)
         inner = adapt(estimator.estimators_[0], X, positive, sample_weight)
         model = replace(inner.model, classes=classes, feature_names=names)
         return Adapted(model, X, y, inner.sample_weight)
     models = [adapt(one, X, None, None).model for one in estimator.estimators_]
     if len({(m.l2, m.intercept_l2, m.fit_intercept) for m in models}) > 1:
         found = f"with 1/C in {sorted({m.l2 for m in models})}"
-        raise _unsupported(estimator, "one penalty for all classes", found)
+        raise unsupported(estimator, "one penalty for all classes", found)
     theta = np.concatenate([m.theta for m in models])
     model = replace(models[0], theta=theta, classes=classes, feature_names=names)
-    return Adapted(model, X, y, _weights(X, y, sample_weight))
+    return Adapted(model, X, y, row_weights(X, y, sample_weight))
 
 
 @register_adapter("sklearn.Pipeline")
@@ -197,8 +207,8 @@ def adapt_pipeline(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapte
     """Adapt the last step; the steps before it become the transform."""
     last = estimator.steps[-1][1]
     if last is None or isinstance(last, str):
-        raise _unsupported(estimator, _SUPPORTED, "that ends in 'passthrough'")
-    _check_fitted(estimator)
+        raise unsupported(estimator, _SUPPORTED, "that ends in 'passthrough'")
+    check_fitted(estimator)
     steps = [
         step for _, step in estimator.steps[:-1] if step not in (None, "passthrough")
     ]
@@ -227,9 +237,9 @@ class _Chain:
 @register_adapter("sklearn.BaseSearchCV")
 def adapt_search(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
     """Adapt the best estimator of a grid, random or halving search."""
-    _check_fitted(estimator)
+    check_fitted(estimator)
     if not hasattr(estimator, "best_estimator_"):
-        raise _unsupported(estimator, "refit=True", "with refit=False")
+        raise unsupported(estimator, "refit=True", "with refit=False")
     return adapt(estimator.best_estimator_, X, y, sample_weight)
 
 
@@ -239,7 +249,7 @@ def refuse(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
     name = type(estimator).__name__
     matches = (reason for part, reason in _REASONS.items() if part in name)
     reason = next(matches, "no adapter; upweight.register_adapter teaches one")
-    raise _unsupported(estimator, _SUPPORTED, f"({reason})")
+    raise unsupported(estimator, _SUPPORTED, f"({reason})")
 
 
 def _logistic_penalty(estimator: Any) -> tuple[float, float]:
@@ -249,8 +259,8 @@ def _logistic_penalty(estimator: Any) -> tuple[float, float]:
     if hasattr(estimator, "refit"):  # cross-validated
         if not estimator.refit:
             found = "with refit=False, a mean over folds that minimises no objective"
-            raise _unsupported(estimator, "refit=True", found)
-        C = _one_value(estimator, "C_", "one C for all classes")
+            raise unsupported(estimator, "refit=True", found)
+        C = one_value(estimator, "C_", "one C for all classes")
         ratios = np.ravel(np.asarray(estimator.l1_ratio_, dtype=object))
         l1_ratio = max(float(ratio or 0.0) for ratio in ratios)
         # the last fit leaves intercept_scaling out, so that its default is in force
@@ -264,7 +274,7 @@ def _logistic_penalty(estimator: Any) -> tuple[float, float]:
     l2 = 1.0 / C
     if l2 > 0 and l1_ratio > 0:
         found = f"with l1_ratio={l1_ratio:g}; an l1 penalty has no Hessian"
-        raise _unsupported(estimator, "an l2 penalty (l1_ratio=0) or C=inf", found)
+        raise unsupported(estimator, "an l2 penalty (l1_ratio=0) or C=inf", found)
     if estimator.solver == "liblinear" and estimator.fit_intercept:
         # liblinear penalises intercept / intercept_scaling like a coefficient
         return l2, l2 / intercept_scaling**2
@@ -291,7 +301,7 @@ def _regression(
         _theta(estimator),
         bool(estimator.fit_intercept),
         l2,
-        feature_names=_feature_names(estimator),
+        feature_names=feature_names(estimator),
     )
     return Adapted(model, X, y, weight)
 
@@ -308,126 +318,30 @@ def _theta(estimator: Any) -> FloatArray:
     return np.column_stack([theta, np.broadcast_to(intercept, theta.shape[:1])])
 
 
-def _weights(X: Any, y: Any, sample_weight: Any) -> FloatArray | None:
-    """Return `sample_weight` as float64 (n,), or None when there is none."""
-    if sample_weight is None:
-        return None
-    weight = np.asarray(sample_weight, dtype=np.float64)
-    n = _n_rows(X, y)
-    if weight.shape not in ((), (n,)):
-        raise ValueError(
-            f"sample_weight: expected shape ({n},), one weight a row, "
-            f"got {weight.shape}"
-        )
-    return np.broadcast_to(weight, (n,)).copy()
-
-
-def _class_weights(
-    estimator: Any, y: Any, weight: FloatArray | None, weighted_counts: bool = True
-) -> FloatArray | None:
-    """Return `weight` times the class weight of each row, as this version fits them.
-
-    ``"balanced"`` weighs by the weighted counts of the classes in logistic regression
-    from 1.7 on (where `compute_class_weight` takes sample weights), else by counts.
-    """
-    class_weight = estimator.class_weight
-    if not class_weight:
-        return weight
-    if y is None:
-        raise ValueError(
-            f"y: expected the training labels, which class_weight={class_weight!r} of "
-            f"{type(estimator).__name__} needs, got None"
-        )
-    from sklearn.utils.class_weight import compute_class_weight
-
-    options = {}
-    if "sample_weight" in inspect.signature(compute_class_weight).parameters:
-        options["sample_weight"] = weight if weighted_counts else None
-    labels = _labels(y)
-    classes = np.asarray(estimator.classes_)
-    unknown = np.setdiff1d(labels, classes)
-    if unknown.size:
-        raise ValueError(
-            f"y: expected labels of the fitted model, {classes.tolist()}, "
-            f"got {unknown[:5].tolist()}"
-        )
-    per_class = compute_class_weight(class_weight, classes=classes, y=labels, **options)
-    per_row: FloatArray = per_class[np.searchsorted(classes, labels)]
-    return np.asarray(per_row if weight is None else weight * per_row, dtype=np.float64)
-
-
-def _labels(y: Any) -> Any:
-    """Return `y` as (n,); a single column is accepted, as scikit-learn does."""
-    labels = np.asarray(y)
-    if labels.ndim != 1 and labels.size != labels.shape[0]:
-        raise ValueError(f"y: expected one label a row, got shape {labels.shape}")
-    return labels.ravel()
-
-
-def _n_rows(X: Any, y: Any) -> int:
-    rows = X if y is None else y
-    if rows is None:
-        raise ValueError("y: expected the training targets, got None")
-    return int(rows.shape[0]) if hasattr(rows, "shape") else len(rows)
-
-
-def _feature_names(estimator: Any) -> tuple[str, ...] | None:
-    names = getattr(estimator, "feature_names_in_", None)
-    return None if names is None else tuple(str(name) for name in names)
-
-
 def _ridge_penalty(estimator: Any) -> float:
     """Return alpha, or the chosen alpha_, of a fit without constraints."""
     if getattr(estimator, "positive", False):
         found = "with positive=True, a constrained fit"
-        raise _unsupported(estimator, "positive=False", found)
+        raise unsupported(estimator, "positive=False", found)
     for attribute in ("alpha_", "alpha"):
         if hasattr(estimator, attribute):
-            return _one_value(estimator, attribute, "one alpha for all outputs")
+            return one_value(estimator, attribute, "one alpha for all outputs")
     return 0.0
-
-
-def _one_value(estimator: Any, attribute: str, expected: str) -> float:
-    """Return the penalty that all outputs share."""
-    values = np.unique(np.asarray(getattr(estimator, attribute), dtype=np.float64))
-    if values.size != 1:
-        found = f"with {attribute} in {values.tolist()}"
-        raise _unsupported(estimator, expected, found)
-    return float(values[0])
 
 
 def _check_transformer(pipeline: Any, step: Any) -> None:
     """Refuse steps whose `transform` does not give the rows of the last fit."""
     if not hasattr(step, "transform"):
-        raise _unsupported(
+        raise unsupported(
             pipeline,
             "steps that transform",
             f"with the step {type(step).__name__}, which has no transform",
         )
     parts = step.get_params().values() if hasattr(step, "get_params") else ()
     if any(type(part).__name__ == "TargetEncoder" for part in (step, *parts)):
-        raise _unsupported(
+        raise unsupported(
             pipeline,
             "steps that fit_transform and transform alike",
             "with a TargetEncoder, which cross-fits the training rows; pass the last "
             "step and the rows it was fitted to",
         )
-
-
-def _check_fitted(estimator: Any) -> None:
-    from sklearn.exceptions import NotFittedError
-    from sklearn.utils.validation import check_is_fitted
-
-    try:
-        check_is_fitted(estimator)
-    except NotFittedError:
-        raise UnsupportedModelError(
-            f"model: expected a fitted estimator, got {type(estimator).__name__} that "
-            "was never fitted; call fit first"
-        ) from None
-
-
-def _unsupported(estimator: Any, expected: str, found: str) -> UnsupportedModelError:
-    """Return the error that says what was expected and what was found."""
-    name = type(estimator).__name__
-    return UnsupportedModelError(f"model: expected {expected}, got {name} {found}")

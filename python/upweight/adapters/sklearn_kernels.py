@@ -13,60 +13,57 @@ import numpy as np
 from .._family import DEFAULT_TEMPERATURE
 from .._kernel import KernelMap
 from .._model import FloatArray, LinearModel
-from .._sparse import SparseRows
+from .._sparse import Rows
 from .._validate import to_rows
-from ..errors import UnsupportedModelError
 from . import Adapted, register_adapter
+from ._estimators import (
+    check_fitted,
+    class_weights,
+    count_rows,
+    feature_names,
+    one_value,
+    row_weights,
+    unsupported,
+)
 
 _NAMES = {"linear": "linear", "rbf": "rbf", "poly": "poly", "polynomial": "poly"}
 
 
-def _name(estimator: Any) -> str:
-    return type(estimator).__name__
-
-
-def _check_fitted(estimator: Any, attribute: str) -> None:
-    if not hasattr(estimator, attribute):
-        raise ValueError(f"model: expected a fitted {_name(estimator)}, call fit first")
-
-
-def _own_kernel(
-    kind: str, rows: Any, gamma: float, coef0: float, degree: Any
-) -> KernelMap | None:
-    """Return the library's own kernel, where it has the same."""
+def _own_kernel(estimator: Any, X: Rows, gamma: float) -> KernelMap | None:
+    """Return the library's own kernel on training rows, where it has the same."""
+    kind, degree = estimator.kernel, estimator.degree
+    if kind == "precomputed":
+        return KernelMap("precomputed", None, X.shape[1])
     kind = _NAMES.get(kind, "")
     if not kind or (kind == "poly" and int(degree) != degree):
         return None
-    X = rows if isinstance(rows, SparseRows) else to_rows(rows, "X")
-    return KernelMap(kind, X, X.shape[1], float(gamma), float(coef0), int(degree))
+    coef0 = float(estimator.coef0)
+    return KernelMap(kind, X, X.shape[1], float(gamma), coef0, int(degree))
+
+
+def _dual_parameters(coef: Any) -> FloatArray:
+    """Return dual coefficients (n,) or (n, K) as parameters (K, n), a copy."""
+    return np.atleast_2d(np.asarray(coef, dtype=np.float64).T).copy()
 
 
 @register_adapter("sklearn.KernelRidge")
 def adapt_kernel_ridge(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
     """Least squares in a kernel's space, without an intercept: l2 = alpha."""
-    _check_fitted(estimator, "dual_coef_")
-    alpha = np.unique(np.asarray(estimator.alpha, dtype=np.float64))
-    if len(alpha) != 1:
-        raise UnsupportedModelError(
-            f"model: expected one alpha for all targets, got KernelRidge with {alpha}"
-        )
-    rows, p = estimator.X_fit_, estimator.X_fit_.shape[1]
-    kind, gamma = estimator.kernel, estimator.gamma
+    check_fitted(estimator)
+    l2 = one_value(estimator, "alpha", "one alpha for all targets")
+    given = estimator.X_fit_
+    rows = to_rows(given, "X")
+    p = rows.shape[1]
     kernel = None
-    if isinstance(kind, str):
-        width = 1.0 / p if gamma is None else float(gamma)
-        kernel = _own_kernel(kind, rows, width, estimator.coef0, estimator.degree)
-    if kind == "precomputed":
-        kernel = KernelMap("precomputed", None, p)
+    if isinstance(estimator.kernel, str):
+        gamma = 1.0 / p if estimator.gamma is None else estimator.gamma
+        kernel = _own_kernel(estimator, rows, gamma)
     if kernel is None:
-        kernel = KernelMap(_pairwise(estimator), to_rows(rows, "X"), p)
-    theta = np.asarray(estimator.dual_coef_, dtype=np.float64)
-    theta = np.atleast_2d(theta.T).copy()
-    model = LinearModel("gaussian", theta, False, float(alpha[0]), kernel=kernel)
-    weight = None
-    if sample_weight is not None:
-        weight = np.broadcast_to(np.asarray(sample_weight, float), (len(theta.T),))
-    return Adapted(model, rows if X is None else X, y, weight)
+        kernel = KernelMap(_pairwise(estimator), rows, p)
+    theta = _dual_parameters(estimator.dual_coef_)
+    model = LinearModel("gaussian", theta, False, l2, kernel=kernel)
+    weight = row_weights(given, None, sample_weight)
+    return Adapted(model, given if X is None else X, y, weight)
 
 
 def _pairwise(estimator: Any) -> Any:
@@ -97,12 +94,10 @@ def adapt_gaussian_process(
     The kernel is taken as it is fixed or was fitted: what its hyperparameters owe to
     each row is not part of an influence.
     """
-    _check_fitted(estimator, "alpha_")
+    check_fitted(estimator)
     if estimator.normalize_y:
-        raise UnsupportedModelError(
-            "model: expected normalize_y=False, got GaussianProcessRegressor with "
-            "normalize_y=True, whose targets' mean and scale depend on every row"
-        )
+        found = "with normalize_y=True: targets' mean and scale depend on every row"
+        raise unsupported(estimator, "normalize_y=False", found)
     if sample_weight is not None:
         raise ValueError(
             "sample_weight: GaussianProcessRegressor takes none; alpha is its noise"
@@ -118,8 +113,7 @@ def adapt_gaussian_process(
     if np.ptp(noise) > 1e-12 * l2:
         weight = l2 / noise
     kernel = KernelMap(lambda A, B: kernel_(A, B), to_rows(rows, "X"), rows.shape[1])
-    theta = np.asarray(estimator.alpha_, dtype=np.float64)
-    theta = np.atleast_2d(theta.T).copy()
+    theta = _dual_parameters(estimator.alpha_)
     model = LinearModel("gaussian", theta, False, l2, kernel=kernel)
     targets = estimator.y_train_ if y is None else y
     return Adapted(model, rows if X is None else X, targets, weight)
@@ -128,62 +122,41 @@ def adapt_gaussian_process(
 @register_adapter("sklearn.SVC")
 def adapt_svc(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
     """Adapt a support vector machine of two classes, its hinge made smooth."""
-    _check_fitted(estimator, "dual_coef_")
+    check_fitted(estimator)
     classes = np.asarray(estimator.classes_)
     if len(classes) != 2:
-        raise UnsupportedModelError(
-            "model: expected two classes, got SVC of "
-            f"{len(classes)}, which fits a model for each pair of them"
-        )
+        found = f"of {len(classes)}, which fits a model for each pair of them"
+        raise unsupported(estimator, "two classes", found)
     if X is None:
         raise TypeError("X: expected the training rows, which SVC does not keep")
-    n = X.shape[0] if hasattr(X, "shape") else len(X)
-    support = np.asarray(estimator.support_)
-    if estimator.shape_fit_[0] != n:
-        raise ValueError(
-            f"X: expected the {estimator.shape_fit_[0]} training rows, got {n}"
-        )
+    n, fitted = count_rows(X, None), int(estimator.shape_fit_[0])
+    if fitted != n:
+        raise ValueError(f"X: expected the {fitted} training rows, got {n}")
     coef = estimator.dual_coef_
     theta = np.zeros((1, n + 1))
-    theta[0, support] = np.ravel(coef.toarray() if hasattr(coef, "toarray") else coef)
+    theta[0, np.asarray(estimator.support_)] = np.ravel(
+        coef.toarray() if hasattr(coef, "toarray") else coef
+    )
     theta[0, -1] = float(np.ravel(estimator.intercept_)[0])
-    weight: FloatArray | None = None
-    if sample_weight is not None:
-        weight = np.broadcast_to(np.asarray(sample_weight, float), (n,)).copy()
-    if estimator.class_weight is not None:
-        if y is None:
-            raise ValueError("y: expected the labels, which class_weight needs")
-        per_class = np.asarray(estimator.class_weight_, dtype=np.float64)
-        per_row = per_class[np.searchsorted(classes, np.ravel(np.asarray(y)))]
-        weight = per_row if weight is None else weight * per_row
-    names = getattr(estimator, "feature_names_in_", None)
+    rows = to_rows(X, "X")
+    if callable(estimator.kernel):
+        kernel: KernelMap | None = KernelMap(estimator.kernel, rows, rows.shape[1])
+    else:
+        kernel = _own_kernel(estimator, rows, estimator._gamma)
+    if kernel is None:
+        expected = "kernel='linear', 'rbf', 'poly', 'precomputed' or a function"
+        raise unsupported(estimator, expected, f"with kernel={estimator.kernel!r}")
     model = LinearModel(
         "smooth_hinge",
         theta,
         True,
         1.0 / float(estimator.C),
         classes=classes,
-        feature_names=None if names is None else tuple(str(name) for name in names),
-        kernel=_svc_kernel(estimator, X),
+        feature_names=feature_names(estimator),
+        kernel=kernel,
         temperature=DEFAULT_TEMPERATURE,
     )
+    weight = row_weights(X, None, sample_weight)
+    # SVC counts the rows of a class, whatever their sample_weight
+    weight = class_weights(estimator, y, weight, weighted_counts=False)
     return Adapted(model, X, y, weight, smoothed=True)
-
-
-def _svc_kernel(estimator: Any, X: Any) -> KernelMap:
-    kind = estimator.kernel
-    rows = to_rows(X, "X")
-    p = rows.shape[1]
-    if callable(kind):
-        return KernelMap(kind, rows, p)
-    if kind == "precomputed":
-        return KernelMap("precomputed", None, p)
-    kernel = _own_kernel(
-        kind, rows, float(estimator._gamma), estimator.coef0, estimator.degree
-    )
-    if kernel is None:
-        raise UnsupportedModelError(
-            "model: expected kernel='linear', 'rbf', 'poly', 'precomputed' or a "
-            f"function, got {_name(estimator)} with kernel={kind!r}"
-        )
-    return kernel
