@@ -25,7 +25,7 @@ Top = tuple[NDArray[np.int64], FloatArray, NDArray[np.int64], FloatArray, int]
 class Engine(Protocol):
     """What `Influence` asks of an engine; arrays as `reference` means them."""
 
-    def coordinates(self, data: TrainingData) -> tuple[TrainingData, Engine]:
+    def coordinates(self, data: TrainingData) -> tuple[TrainingData, Solving]:
         """Return the problem that is solved, and what solves it: mostly these."""
         ...
 
@@ -56,14 +56,6 @@ class Engine(Protocol):
     def gradient_scores(
         self, gradients: FloatArray, out: NDArray[Any], progress: Progress = None
     ) -> None: ...
-    def products(self, directions: FloatArray, out: NDArray[Any]) -> None: ...
-    def target_gradients(self, test: Rows, y: FloatArray, of: str) -> FloatArray: ...
-    def solve(self, right: FloatArray, progress: Progress = None) -> FloatArray: ...
-    def sampled_solve(
-        self, right: FloatArray, sample: NDArray[np.int64], scale: float
-    ) -> tuple[FloatArray, float]: ...
-    def gradient(self, slopes: FloatArray) -> FloatArray: ...
-    def moves(self, theta: FloatArray) -> FloatArray: ...
     def top(self, test: Rows, y: FloatArray, of: str, k: int) -> Top: ...
     def gradient_top(self, gradients: FloatArray, k: int) -> Top: ...
     def self_influence(self, progress: Progress = None) -> FloatArray: ...
@@ -90,6 +82,19 @@ class Engine(Protocol):
     ) -> FloatArray: ...
 
 
+class Solving(Engine, Protocol):
+    """An engine on the very parameters that it solves for, for estimates over it."""
+
+    def products(self, directions: FloatArray, out: NDArray[Any]) -> None: ...
+    def target_gradients(self, test: Rows, y: FloatArray, of: str) -> FloatArray: ...
+    def solve(self, right: FloatArray, progress: Progress = None) -> FloatArray: ...
+    def sampled_solve(
+        self, right: FloatArray, sample: NDArray[np.int64], scale: float
+    ) -> tuple[FloatArray, float]: ...
+    def gradient(self, slopes: FloatArray) -> FloatArray: ...
+    def moves(self, theta: FloatArray) -> FloatArray: ...
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingData:
     """Validated arrays of one problem."""
@@ -109,7 +114,7 @@ def cpu_engine(
     cg_rtol: float,
     preconditioner: str,
     n_threads: int,
-) -> Engine:
+) -> Solving:
     """Return the compiled core on the host's processor."""
     kind = _core.Influence32 if data.X.dtype == np.float32 else _core.Influence64
     model = data.model
@@ -139,7 +144,7 @@ class _CpuEngine:
     def __init__(self, core: Any) -> None:
         self._core = core
 
-    def coordinates(self, data: TrainingData) -> tuple[TrainingData, Engine]:
+    def coordinates(self, data: TrainingData) -> tuple[TrainingData, Solving]:
         return data, self
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._config import backends
-from ._engine import Engine, TrainingData, cpu_engine
+from ._engine import Engine, Solving, TrainingData, cpu_engine
 from ._fit import explain_singular, penalty_vector
 from ._leave_out import LeftOut
 from ._lissa import LissaEngine, check_lissa
@@ -207,7 +207,7 @@ class Fitted:
             return engine
         return cast("Engine", LissaEngine(engine, data, self._lissa))
 
-    def _base_engine(self, data: TrainingData, polish: bool) -> Engine:
+    def _base_engine(self, data: TrainingData, polish: bool) -> Solving:
         if self.backend == "numpy":
             return NumpyEngine(data, polish)
         solver = self.solver

@@ -85,11 +85,11 @@ def estimate_leverage(
     The entries of z are +1 or -1, so that the expectation is the trace of row i's own
     block (Hutchinson 1990; Bekas, Kokiopoulou and Saad 2007 for whole diagonals).
     """
-    data, engine = engine.coordinates(data)
+    data, solving = engine.coordinates(data)
     family = data.model.family
     K, q = data.model.theta.shape
     n = len(data.y)
-    root = _WeightRoot(data, engine.linear_predictor)
+    root = _WeightRoot(data, solving.linear_predictor)
 
     def probe(number: int) -> FloatArray:
         bits = np.random.default_rng([seed, number]).integers(0, 2, (n, K), np.int8)
@@ -106,11 +106,11 @@ def estimate_leverage(
     squares = np.zeros_like(mean)  # of the deviations from the mean (Welford 1962)
     for first in range(0, n_probes, _AT_ONCE):
         numbers = range(first, min(first + _AT_ONCE, n_probes))
-        right = [engine.gradient(root.apply(probe(i))).ravel() for i in numbers]
+        right = [solving.gradient(root.apply(probe(i))).ravel() for i in numbers]
         for i, step in zip(
-            numbers, engine.solve(np.stack(right), progress), strict=True
+            numbers, solving.solve(np.stack(right), progress), strict=True
         ):
-            moves = root.apply_transposed(engine.moves(step.reshape(K, q)))
+            moves = root.apply_transposed(solving.moves(step.reshape(K, q)))
             sample = of_rows(probe(i) * moves)
             away = sample - mean
             mean += away / (i + 1)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import reference
-from ._engine import Engine, TrainingData
+from ._engine import Solving, TrainingData
 from ._model import FloatArray
 from ._solver import Progress
 from ._sparse import Rows, row_norms
@@ -126,7 +126,7 @@ class LissaEngine:
     """Scores by sampled recursions over another engine, which has all else."""
 
     def __init__(
-        self, engine: Engine, data: TrainingData, options: LissaOptions
+        self, engine: Solving, data: TrainingData, options: LissaOptions
     ) -> None:
         self._engine, self._options, self._n = engine, options, len(data.y)
         self._scale = (

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import reference
-from ._engine import Engine, Top, TrainingData
+from ._engine import Solving, Top, TrainingData
 from ._model import FloatArray
 from ._solver import Progress, Solves
 from ._sparse import Rows, dense
@@ -59,7 +59,7 @@ class NumpyEngine:
         self.nbytes = int(self.residual.nbytes + self.linear_predictor.nbytes)
         self.solves: Solves = (0, 0, 0, 0, 0, 0, 0.0, 0)
 
-    def coordinates(self, data: TrainingData) -> tuple[TrainingData, Engine]:
+    def coordinates(self, data: TrainingData) -> tuple[TrainingData, Solving]:
         return data, self
 
     def _gradients(self, test: Rows, y: FloatArray, of: str) -> FloatArray:

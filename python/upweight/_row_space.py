@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core, reference
-from ._engine import Engine, Top, TrainingData
+from ._engine import Solving, Top, TrainingData
 from ._kernel import inner_products
 from ._model import FloatArray
 from ._solver import Progress, Solves
@@ -130,7 +130,7 @@ class RowSpaceEngine:
         self,
         data: TrainingData,
         space: RowSpace,
-        make: Callable[[TrainingData], Engine],
+        make: Callable[[TrainingData], Solving],
     ) -> None:
         self.space = space
         self._shape = data.model.theta.shape
@@ -155,7 +155,7 @@ class RowSpaceEngine:
         for first in range(0, m, step):
             yield slice(first, min(first + step, m))
 
-    def coordinates(self, data: TrainingData) -> tuple[TrainingData, Engine]:
+    def coordinates(self, data: TrainingData) -> tuple[TrainingData, Solving]:
         """Return the problem in coordinates and its engine."""
         return self._inner_data, self._inner
 
@@ -223,29 +223,6 @@ class RowSpaceEngine:
             self._inner.gradient_top(self._project(gradients[rows]), k)
             for rows in self._blocks(len(gradients))
         )
-
-    def products(self, directions: FloatArray, out: NDArray[Any]) -> None:
-        into = _in_float64(out)
-        self._inner.products(self._project(directions), into)
-        out[...] = into
-
-    def target_gradients(self, test: Rows, y: FloatArray, of: str) -> FloatArray:
-        return self._lift(self._inner.target_gradients(self.space.project(test), y, of))
-
-    def solve(self, right: FloatArray, progress: Progress = None) -> FloatArray:
-        """Return solutions in coordinates, as `gradient` and `moves` are."""
-        return self._inner.solve(right, progress)
-
-    def sampled_solve(
-        self, right: FloatArray, sample: NDArray[np.int64], scale: float
-    ) -> tuple[FloatArray, float]:
-        raise NotImplementedError("LiSSA samples rows of a problem, not of its dual")
-
-    def gradient(self, slopes: FloatArray) -> FloatArray:
-        return self._inner.gradient(slopes)
-
-    def moves(self, theta: FloatArray) -> FloatArray:
-        return self._inner.moves(theta)
 
     def self_influence(self, progress: Progress = None) -> FloatArray:
         return self._inner.self_influence(progress)
