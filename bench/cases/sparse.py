@@ -41,7 +41,7 @@ def _prepare_product(quick: bool) -> Prepared:
 
     return Prepared(
         arms={
-            "upweight": lambda: _core.hessian_product64(
+            "upweight": lambda: _core.hessian_product(
                 rows, False, weights, L2, V, threads
             ),
             "scipy": lambda: X.T @ (w[:, None] * (X @ columns)) + L2 * columns,
@@ -67,7 +67,7 @@ def _prepare_scores(quick: bool) -> Prepared:
 
     return Prepared(
         arms={
-            "upweight": lambda: _core.score64(rows, False, a, V, threads),
+            "upweight": lambda: _core.score(rows, False, a, V, threads),
             "scipy": lambda: a * (X @ columns),
         },
         check=check,

@@ -118,6 +118,14 @@ Design<T> design_of(const py::object& X, bool intercept, const char* name) {
   return {view<T>(py::reinterpret_borrow<Input<T>>(X), name), intercept, {}};
 }
 
+/// work(T()) for the type T of rows: float, or else double.
+template <class Work>
+auto by_type(const py::object& X, const Work& work) {
+  if (py::isinstance<CsrRows<float>>(X) || py::isinstance<Input<float>>(X))
+    return work(float());
+  return work(double());
+}
+
 /// A problem that keeps its arrays alive.
 template <class T>
 struct HeldProblem {

@@ -9,42 +9,26 @@
 
 namespace upweight::python {
 
+namespace {
+
 template <class T>
-static void register_fit_for(py::module_& module, const char* name) {
-  module.def(
-      name,
-      [](py::object X, bool intercept, Family family, index outputs, Input<double> y,
-         py::object weights, std::vector<double> penalty, py::object row_gram,
-         std::vector<double> start, Solver solver, double cg_rtol, int max_iter,
-         bool hard_labels, int n_threads) {
-        const HeldProblem<T> held =
-            hold<T>(std::move(X), intercept, family, outputs, std::move(y),
-                    std::move(weights), std::move(penalty), std::move(row_gram));
-        NewtonOptions options;
-        options.solver = solver;
-        options.cg.rtol = cg_rtol;
-        options.max_iter = max_iter;
-        options.hard_labels = hard_labels;
-        const NewtonResult<T> result = released([&] {
-          return newton(*backend<T>(n_threads), held.problem, std::move(start),
-                        options);
-        });
-        py::dict out;
-        out["theta"] =
-            py::array_t<double>(static_cast<py::ssize_t>(result.state.theta.size()),
-                                result.state.theta.data());
-        out["iterations"] = result.iterations;
-        out["gradient_norm"] = result.gradient_norm;
-        out["last_move"] = result.last_move;
-        out["objective"] = result.objective;
-        out["converged"] = result.converged;
-        return out;
-      },
-      py::arg("X"), py::arg("intercept"), py::arg("family"), py::arg("outputs"),
-      py::arg("y").noconvert(), py::arg("weights"), py::arg("penalty"),
-      py::arg("row_gram"), py::arg("start"), py::arg("solver"), py::arg("cg_rtol"),
-      py::arg("max_iter"), py::arg("hard_labels"), py::arg("n_threads"));
+py::dict fit(const HeldProblem<T>& held, std::vector<double> start,
+             const NewtonOptions& options, int n_threads) {
+  const NewtonResult<T> result = released([&] {
+    return newton(*backend<T>(n_threads), held.problem, std::move(start), options);
+  });
+  py::dict out;
+  out["theta"] = py::array_t<double>(
+      static_cast<py::ssize_t>(result.state.theta.size()), result.state.theta.data());
+  out["iterations"] = result.iterations;
+  out["gradient_norm"] = result.gradient_norm;
+  out["last_move"] = result.last_move;
+  out["objective"] = result.objective;
+  out["converged"] = result.converged;
+  return out;
 }
+
+}  // namespace
 
 void register_fit(py::module_& module) {
   const py::class_<Family> family(module, "Family");
@@ -74,8 +58,28 @@ void register_fit(py::module_& module) {
       },
       "X' diag(w) X, upper triangle, for weights (n, 1).", py::arg("X").noconvert(),
       py::arg("intercept"), py::arg("weights").noconvert(), py::arg("n_threads"));
-  register_fit_for<double>(module, "fit64");
-  register_fit_for<float>(module, "fit32");
+  module.def(
+      "fit",
+      [](const py::object& X, bool intercept, Family family, index outputs,
+         const Input<double>& y, const py::object& weights,
+         const std::vector<double>& penalty, const py::object& row_gram,
+         const std::vector<double>& start, Solver solver, double cg_rtol, int max_iter,
+         bool hard_labels, int n_threads) {
+        NewtonOptions options;
+        options.solver = solver;
+        options.cg.rtol = cg_rtol;
+        options.max_iter = max_iter;
+        options.hard_labels = hard_labels;
+        return by_type(X, [&]<class T>(T) {
+          return fit<T>(
+              hold<T>(X, intercept, family, outputs, y, weights, penalty, row_gram),
+              start, options, n_threads);
+        });
+      },
+      py::arg("X"), py::arg("intercept"), py::arg("family"), py::arg("outputs"),
+      py::arg("y").noconvert(), py::arg("weights"), py::arg("penalty"),
+      py::arg("row_gram"), py::arg("start"), py::arg("solver"), py::arg("cg_rtol"),
+      py::arg("max_iter"), py::arg("hard_labels"), py::arg("n_threads"));
 }
 
 }  // namespace upweight::python

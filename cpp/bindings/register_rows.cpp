@@ -152,33 +152,31 @@ void register_rows(py::module_& module) {
       },
       "First rows with starts out of order, columns out of range, columns unsorted.",
       py::arg("starts").noconvert(), py::arg("columns").noconvert(), py::arg("width"));
-  const auto predictor = [&]<class T>(const char* name, T) {
-    module.def(
-        name,
-        [](const py::object& X, bool intercept, const Input<double>& theta,
-           int n_threads) {
+  module.def(
+      "linear_predictor",
+      [](const py::object& X, bool intercept, const Input<double>& theta,
+         int n_threads) {
+        const ConstMatrix parameters = view<double>(theta, "theta");
+        return by_type(X, [&]<class T>(T) {
           const Design<T> design = design_of<T>(X, intercept, "X");
-          const ConstMatrix parameters = view<double>(theta, "theta");
           py::array_t<double> out({design.rows(), parameters.rows});
           const Matrix eta(out.mutable_data(), design.rows(), parameters.rows);
           released([&] {
             backend<T>(n_threads)->linear_predictor(design, parameters, eta);
           });
           return out;
-        },
-        "X theta' for theta (K, q).", py::arg("X"), py::arg("intercept"),
-        py::arg("theta").noconvert(), py::arg("n_threads"));
-  };
-  predictor("linear_predictor64", double());
-  predictor("linear_predictor32", float());
-  const auto product = [&]<class T>(const char* name, T) {
-    module.def(
-        name,
-        [](const py::object& X, bool intercept, const Input<double>& weights, double l2,
-           const Input<double>& vectors, int n_threads) {
+        });
+      },
+      "X theta' for theta (K, q).", py::arg("X"), py::arg("intercept"),
+      py::arg("theta").noconvert(), py::arg("n_threads"));
+  module.def(
+      "hessian_product",
+      [](const py::object& X, bool intercept, const Input<double>& weights, double l2,
+         const Input<double>& vectors, int n_threads) {
+        const RowWeights W{view<double>(weights, "weights"), {}};
+        const ConstMatrix V = view<double>(vectors, "V");
+        return by_type(X, [&]<class T>(T) {
           const Design<T> design = design_of<T>(X, intercept, "X");
-          const RowWeights W{view<double>(weights, "weights"), {}};
-          const ConstMatrix V = view<double>(vectors, "V");
           if (W.diagonal.rows != design.rows() || W.diagonal.cols != 1)
             throw std::invalid_argument("weights: expected shape (n, 1)");
           if (V.cols != design.columns())
@@ -192,13 +190,13 @@ void register_rows(py::module_& module) {
             backend<T>(n_threads)->hessian_product(design, W, penalty, {}, V, to);
           });
           return out;
-        },
-        "V (X' diag(w) X + l2) for V (B, q), one output.", py::arg("X"),
-        py::arg("intercept"), py::arg("weights").noconvert(), py::arg("l2"),
-        py::arg("V").noconvert(), py::arg("n_threads"));
-  };
+        });
+      },
+      "V (X' diag(w) X + l2) for V (B, q), one output: a bench's.", py::arg("X"),
+      py::arg("intercept"), py::arg("weights").noconvert(), py::arg("l2"),
+      py::arg("V").noconvert(), py::arg("n_threads"));
   module.def(
-      "score64",
+      "score",
       [](const py::object& X, bool intercept, const Input<double>& a,
          const Input<double>& vectors, int n_threads) {
         const Design<double> design = design_of<double>(X, intercept, "X");
@@ -212,11 +210,9 @@ void register_rows(py::module_& module) {
         released([&] { backend<double>(n_threads)->score(design, scale, V, to); });
         return out;
       },
-      "v_t . (a_i (x) x_i) for a (n, K) and V (m, K q).", py::arg("X"),
+      "v_t . (a_i (x) x_i) for a (n, K) and V (m, K q): a bench's.", py::arg("X"),
       py::arg("intercept"), py::arg("a").noconvert(), py::arg("V").noconvert(),
       py::arg("n_threads"));
-  product("hessian_product64", double());
-  product("hessian_product32", float());
 }
 
 }  // namespace upweight::python

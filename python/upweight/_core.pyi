@@ -73,19 +73,13 @@ _Rows = NDArray[Any] | _Csr
 def check_csr(
     starts: NDArray[np.int64], columns: NDArray[np.int32], width: int
 ) -> tuple[int, int, int]: ...
-def linear_predictor64(
+def linear_predictor(
     X: _Rows, intercept: bool, theta: _Floats, n_threads: int
 ) -> _Floats: ...
-def linear_predictor32(
-    X: _Rows, intercept: bool, theta: _Floats, n_threads: int
-) -> _Floats: ...
-def score64(
+def score(
     X: _Rows, intercept: bool, a: _Floats, V: _Floats, n_threads: int
 ) -> _Floats: ...
-def hessian_product64(
-    X: _Rows, intercept: bool, weights: _Floats, l2: float, V: _Floats, n_threads: int
-) -> _Floats: ...
-def hessian_product32(
+def hessian_product(
     X: _Rows, intercept: bool, weights: _Floats, l2: float, V: _Floats, n_threads: int
 ) -> _Floats: ...
 
@@ -139,23 +133,7 @@ def config() -> dict[str, str]: ...
 def nystroem_limits(order: int, count: int) -> tuple[int, int]: ...
 def first_nonfinite(x: NDArray[Any], n_threads: int) -> int: ...
 def gram(X: _Floats, intercept: bool, weights: _Floats, n_threads: int) -> _Floats: ...
-def fit64(
-    X: _Rows,
-    intercept: bool,
-    family: Family,
-    outputs: int,
-    y: _Floats,
-    weights: _Floats | None,
-    penalty: list[float],
-    row_gram: _Floats | None,
-    start: list[float],
-    solver: Solver,
-    cg_rtol: float,
-    max_iter: int,
-    hard_labels: bool,
-    n_threads: int,
-) -> dict[str, Any]: ...
-def fit32(
+def fit(
     X: _Rows,
     intercept: bool,
     family: Family,

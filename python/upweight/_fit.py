@@ -219,8 +219,7 @@ class Training:
     ) -> LinearModel:
         features = self.X.shape[1]
         with explain_singular(features, self.names, self.temperature):
-            single = self.X.dtype == np.float32
-            result = (_core.fit32 if single else _core.fit64)(
+            result = _core.fit(
                 core_rows(self.X),
                 self.fit_intercept,
                 core_family(self.family),

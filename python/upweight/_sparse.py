@@ -111,11 +111,8 @@ def linear_predictor(
     X: Rows, intercept: bool, theta: NDArray[np.float64], n_threads: int
 ) -> NDArray[np.float64]:
     """Return eta (m, K) of rows for parameters (K, q)."""
-    single = X.dtype == np.float32
-    function = _core.linear_predictor32 if single else _core.linear_predictor64
     parameters = np.ascontiguousarray(theta)
-    eta: NDArray[np.float64] = function(core_rows(X), intercept, parameters, n_threads)
-    return eta
+    return _core.linear_predictor(core_rows(X), intercept, parameters, n_threads)
 
 
 def sparse_frame(X: Any) -> Any:
