@@ -51,6 +51,7 @@ void unscale(const auto& backend, Matrix B, const std::vector<int>& exponent) {
     values[e] = std::scalbn(values[e], -exponent[e / static_cast<std::size_t>(B.cols)]);
   backend.upload(values.data(), B);
 }
+
 [[noreturn]] void throw_not_converged(double residual, int iterations,
                                       const CgOptions& options) {
   std::ostringstream message;

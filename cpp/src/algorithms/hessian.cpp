@@ -57,17 +57,13 @@ std::vector<double> Hessian<T>::assemble(const Backend<T>& backend,
   const index P = problem.parameters(), q = problem.design.columns();
   std::vector<double> g(static_cast<std::size_t>(P));
   const Array sums = backend.zeros(problem.outputs, q);
-  if (solver_ == Solver::dual) {
+  if (solver_ == Solver::cg || solver_ == Solver::dual) {
     backend.gradient(problem.design, r, sums);
     backend.download(sums, g.data());
-    if constexpr (std::is_same_v<T, double>)
+    if (solver_ == Solver::cg)
+      precondition(backend, problem, W);
+    else if constexpr (std::is_same_v<T, double>)
       dual_.assemble(backend, problem, W);
-    return g;
-  }
-  if (solver_ == Solver::cg) {
-    backend.gradient(problem.design, r, sums);
-    backend.download(sums, g.data());
-    precondition(backend, problem, W);
     return g;
   }
   const Coupling coupling = coupling_of(problem.family);

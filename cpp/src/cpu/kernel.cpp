@@ -21,17 +21,19 @@ Design<T> without_intercept(const Design<T>& X) {
   return {X.features, false, X.sparse};
 }
 
-/// |x_i|^2 of every row.
+/// |x_i|^2 of every row, from what is stored of it.
 template <class T>
 std::vector<double> square_norms(const Threads& threads, const Design<T>& X) {
   std::vector<double> norms(static_cast<std::size_t>(X.rows()));
   threads.ranges(X.rows(), 1024, [&](index first, index last) {
-    Scratch<double> row(X.columns());
     for (index i = first; i < last; ++i) {
-      pack_row(X, i, 1.0, row.get());
+      const T* x =
+          X.is_sparse() ? X.sparse.values + X.sparse.begin(i) : X.features.row(i);
+      const index stored =
+          X.is_sparse() ? X.sparse.end(i) - X.sparse.begin(i) : X.features.cols;
       double sum = 0;
-      for (index j = 0; j < X.columns(); ++j)
-        sum += row[j] * row[j];
+      for (index e = 0; e < stored; ++e)
+        sum += static_cast<double>(x[e]) * static_cast<double>(x[e]);
       norms[static_cast<std::size_t>(i)] = sum;
     }
   });

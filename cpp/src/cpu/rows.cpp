@@ -144,6 +144,12 @@ void CpuBackend<T>::hessian_diagonal(const Design<T>& X, const RowWeights& W,
       threads_, X.rows(), by_output,
       [&](index begin, index end, Matrix mine) {
         Scratch<double> row(q);
+        const auto add_squares = [&](index i, double w, double* to) {
+          if (X.is_sparse())
+            return sparse_add_squares(X, i, w, to);
+          for (index j = 0; j < q; ++j)
+            to[j] += w * row[j] * row[j];
+        };
         for (index i = begin; i < end; ++i) {
           if (!X.is_sparse())
             pack_row(X, i, 1.0, row.get());
@@ -151,10 +157,7 @@ void CpuBackend<T>::hessian_diagonal(const Design<T>& X, const RowWeights& W,
             double w = W.diagonal.empty() ? 0.0 : W.diagonal(i, k);
             if (!W.factor.empty())
               w += W.sign * W.factor(i, k) * W.factor(i, k);
-            if (X.is_sparse())
-              sparse_add_squares(X, i, w, mine.row(k));
-            for (index j = 0; j < (X.is_sparse() ? 0 : q); ++j)
-              mine(k, j) += w * row[j] * row[j];
+            add_squares(i, w, mine.row(k));
           }
         }
       },

@@ -177,27 +177,6 @@ private:
   ConstMatrix V_;
 };
 
-/// Runs each(t0, t1, first, count, products) over blocks of rows of V, `step` or a
-/// few more of them, and runs of rows of a sparse X.
-template <class T>
-void sparse_blocks(const Threads& threads, const Design<T>& X, ConstMatrix a,
-                   ConstMatrix V, index step, const auto& each) {
-  constexpr index least_tasks = 16;
-  const index blocks = ceil_div(V.rows, step), runs = ceil_div(X.rows(), sparse_rows);
-  const index splits = std::clamp<index>(least_tasks / blocks, 1, runs);
-  threads.run(blocks * splits, [&](index task) {
-    const index t0 = task / splits * step, t1 = std::min(t0 + step, V.rows);
-    const index begin = task % splits * runs / splits;
-    const index end = (task % splits + 1) * runs / splits;
-    SparseProducts<T> products(X, a, V, t0, t1);
-    for (index run = begin; run < end; ++run) {
-      Threads::pause_point();
-      const index first = run * sparse_rows;
-      each(t0, t1, first, std::min(sparse_rows, X.rows() - first), products);
-    }
-  });
-}
-
 /// f(y, eta + u) - f(y, eta) of one row with K outputs.
 double target_change(Family family, Target target, index K, const double* y,
                      const double* eta, const double* u) {

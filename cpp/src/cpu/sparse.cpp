@@ -39,8 +39,14 @@ index SparseRun<T>::columns_at_once(const Design<T>& X) {
 }
 
 template <class T>
-void SparseRun<T>::rewind() {
+template <class Kernel>
+void SparseRun<T>::over_blocks(Kernel kernel, const double* from, double* to) {
+  const index p = X_.features.cols;
   std::copy_n(X_.sparse.starts + first_, count_, cursor_.get());
+  for (index limit = step_; limit < p + step_; limit += step_)
+    kernel(count_, X_.sparse.values, X_.sparse.columns, cursor_.get(),
+           X_.sparse.starts + first_ + 1, static_cast<std::int32_t>(std::min(limit, p)),
+           from, to);
 }
 
 template <class T>
@@ -49,33 +55,19 @@ void SparseRun<T>::dots(const double* panel, double* U) {
   for (index i = 0; i < count_; ++i)
     for (index b = 0; b < sparse_width; ++b)
       U[i * sparse_width + b] = X_.intercept ? panel[p * sparse_width + b] : 0.0;
-  const auto kernel = [] {
-    if constexpr (std::is_same_v<T, double>)
-      return kernels().sparse_dots;
-    else
-      return kernels().sparse_dots_float;
-  }();
-  rewind();
-  for (index limit = step_; limit < p + step_; limit += step_)
-    kernel(count_, X_.sparse.values, X_.sparse.columns, cursor_.get(),
-           X_.sparse.starts + first_ + 1, static_cast<std::int32_t>(std::min(limit, p)),
-           panel, U);
+  if constexpr (std::is_same_v<T, double>)
+    over_blocks(kernels().sparse_dots, panel, U);
+  else
+    over_blocks(kernels().sparse_dots_float, panel, U);
 }
 
 template <class T>
 void SparseRun<T>::scatter(const double* U, double* panel) {
   const index p = X_.features.cols;
-  const auto kernel = [] {
-    if constexpr (std::is_same_v<T, double>)
-      return kernels().sparse_scatter;
-    else
-      return kernels().sparse_scatter_float;
-  }();
-  rewind();
-  for (index limit = step_; limit < p + step_; limit += step_)
-    kernel(count_, X_.sparse.values, X_.sparse.columns, cursor_.get(),
-           X_.sparse.starts + first_ + 1, static_cast<std::int32_t>(std::min(limit, p)),
-           U, panel);
+  if constexpr (std::is_same_v<T, double>)
+    over_blocks(kernels().sparse_scatter, U, panel);
+  else
+    over_blocks(kernels().sparse_scatter_float, U, panel);
   for (index i = 0; i < (X_.intercept ? count_ : 0); ++i)
     for (index b = 0; b < sparse_width; ++b)
       panel[p * sparse_width + b] += U[i * sparse_width + b];

@@ -46,14 +46,16 @@ public:
 
 private:
   static index columns_at_once(const Design<T>& X);
-  void rewind();
+  /// The kernel over the run's rows, a block of columns at a time.
+  template <class Kernel>
+  void over_blocks(Kernel kernel, const double* from, double* to);
 
   const Design<T>& X_;
   Scratch<std::int64_t> cursor_;
   index step_, first_ = 0, count_ = 0;
 };
 
-/// sum_k a_ik x_i . v_k for the row v (P) of a few vectors: no panel is worth it.
+/// x_i . v, for so few vectors v that no panel is worth it.
 template <class T>
 [[nodiscard]] double sparse_dot(const Design<T>& X, index i, const double* v) {
   double sums[2] = {X.intercept ? v[X.features.cols] : 0.0, 0.0};
@@ -131,6 +133,27 @@ private:
   SparseRun<T> run_;
   Scratch<double> panel_, product_, sum_;
 };
+
+/// Runs each(t0, t1, first, count, products) over blocks of rows of V, `step` or a
+/// few more of them, and runs of rows of a sparse X.
+template <class T>
+void sparse_blocks(const Threads& threads, const Design<T>& X, ConstMatrix a,
+                   ConstMatrix V, index step, const auto& each) {
+  constexpr index least_tasks = 16;
+  const index blocks = ceil_div(V.rows, step), runs = ceil_div(X.rows(), sparse_rows);
+  const index splits = std::clamp<index>(least_tasks / blocks, 1, runs);
+  threads.run(blocks * splits, [&](index task) {
+    const index t0 = task / splits * step, t1 = std::min(t0 + step, V.rows);
+    const index begin = task % splits * runs / splits;
+    const index end = (task % splits + 1) * runs / splits;
+    SparseProducts<T> products(X, a, V, t0, t1);
+    for (index run = begin; run < end; ++run) {
+      Threads::pause_point();
+      const index first = run * sparse_rows;
+      each(t0, t1, first, std::min(sparse_rows, X.rows() - first), products);
+    }
+  });
+}
 
 /// Of the words of the same names, what is not the same for a dense design.
 template <class T>
