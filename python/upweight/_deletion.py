@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from ._engine import Engine, TrainingData
-from ._fit import explain_singular
 from ._memory import available_memory, check_fits
 from ._model import FloatArray
 from ._sparse import dense
+from ._training import explain_singular
 
 _BLOCK = 2048  # rows at a time, so that they stay in cache
 _SINGULAR = 1e-14  # of 1 - h, as in the core

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ._config import backends
 from ._engine import Engine, Solving, TrainingData, cpu_engine
-from ._fit import explain_singular, penalty_vector
 from ._leave_out import LeftOut
 from ._lissa import LissaEngine, check_lissa
 from ._memory import available_memory, check_fits
@@ -27,6 +26,7 @@ from ._row_space import RowSpace, RowSpaceEngine
 from ._solver import PRECONDITIONERS, SolverReport, make_report
 from ._sparse import Rows, SparseRows, linear_predictor
 from ._targets import TargetRows
+from ._training import explain_singular, penalty_vector
 from ._validate import (
     check_choice,
     check_columns,

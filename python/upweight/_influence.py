@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from ._estimates import Estimates
 from ._exact_top import certified_top
-from ._fit import explain_singular
 from ._memory import available_memory
 from ._model import FloatArray
 from ._results import TopK, meaning
 from ._row_sets import single_rows
 from ._targets import METHODS
+from ._training import explain_singular
 from ._validate import (
     check_choice,
     check_count,

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from ._engine import TrainingData, cpu_engine
-from ._fit import Training, penalty_vector, prepare
 from ._leave_out import ROUTES, row_losses
 from ._memory import available_memory, check_fits
 from ._model import FloatArray, LinearModel
 from ._ridge_path import RidgePath, ridge_path
 from ._row_space import RowSpace
 from ._sparse import SparseRows
+from ._training import Training, penalty_vector, prepare
 from ._validate import check_number, resolve_threads
 
 _MAX_ITER = 100

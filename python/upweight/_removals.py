@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from ._certified import check_steps
 from ._deletion import Deletion
 from ._diagnostics import Diagnostics
-from ._fit import explain_singular
 from ._fitted import Fitted
 from ._groups import group_sums, score_blocks
 from ._influential_set import FlipSet, InfluentialSet, flip_set, influential_set
@@ -27,6 +26,7 @@ from ._memory import available_memory
 from ._row_sets import row_groups, single_rows
 from ._sparse import is_sparse
 from ._targets import METHODS, TARGETS
+from ._training import explain_singular
 from ._validate import (
     check_choice,
     check_count,

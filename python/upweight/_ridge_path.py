@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._fit import Training
 from ._model import FloatArray
 from ._sparse import dense
+from ._training import Training
 
 _BLOCK = 4096  # rows at a time: a block and its products stay in cache
 _TOO_ILL = 1e6  # condition from which a Gram matrix would lose too much
