@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._memory import available_memory, check_fits
-from ._sparse import Rows, SparseRows, core_rows, dense
+from ._sparse import Rows, SparseRows, core_rows, dense, in_float64
 from ._validate import check_choice, check_count, check_number, resolve_threads, to_rows
 
 FloatArray = NDArray[np.float64]
@@ -30,16 +30,10 @@ def inner_products(
 ) -> FloatArray:
     """Return k(a_t, b_i) (m, n) by the core; half of it is computed where A is B."""
     name = getattr(_core.Kernel, kind)
-    right = core_rows(_in_float64(B))
-    left = right if A is B else core_rows(_in_float64(A))
+    right = core_rows(in_float64(B))
+    left = right if A is B else core_rows(in_float64(A))
     found: FloatArray = _core.kernel(left, right, name, gamma, coef0, degree, n_threads)
     return found
-
-
-def _in_float64(X: Rows) -> Rows:
-    if isinstance(X, SparseRows):
-        return X.astype(np.float64)
-    return np.ascontiguousarray(X, dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)

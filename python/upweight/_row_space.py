@@ -20,7 +20,7 @@ from ._engine import Solving, Top, TrainingData
 from ._kernel import inner_products
 from ._model import FloatArray
 from ._solver import Progress, Solves
-from ._sparse import Rows, core_rows, dense
+from ._sparse import Rows, core_rows, dense, in_float64
 from .errors import UnsupportedModelError
 
 _BLOCK_BYTES = 2**27  # of the inner products of some test rows at a time
@@ -48,7 +48,7 @@ class RowSpace:
         backend: str = "cpu",
     ) -> RowSpace:
         """Return the row space of X (n, p), or of a kernel's matrix (n, n)."""
-        rows = X.astype(np.float64) if X.dtype != np.float64 else X
+        rows = in_float64(X)
         K = dense(rows) if is_kernel else inner_products(rows, rows, n_threads)
         if backend == "numpy":
             naive = reference.RowSpace(K)
@@ -190,7 +190,7 @@ class RowSpaceEngine:
     ) -> None:
         for rows in self._blocks(len(test)):
             z = self.space.project(test[rows])
-            into = _in_float64(out[rows])
+            into = _float64_like(out[rows])
             self._inner.scores(z, y[rows], of, method, into, progress)
             out[rows] = into
 
@@ -208,7 +208,7 @@ class RowSpaceEngine:
         self, gradients: FloatArray, out: NDArray[Any], progress: Progress = None
     ) -> None:
         for rows in self._blocks(len(gradients)):
-            into = _in_float64(out[rows])
+            into = _float64_like(out[rows])
             self._inner.gradient_scores(self._project(gradients[rows]), into, progress)
             out[rows] = into
 
@@ -247,14 +247,14 @@ class RowSpaceEngine:
         self._only_linear("H^-1")
         rank = self._inner_data.model.theta.shape[1]
         inner = self._inner.inverse_blocks()
-        K, q = self._shape
+        (K, q), outside = self._shape, self._outside()
         found = np.empty((q, K * q))
         for k in range(K):
             block = inner[:, k * rank : (k + 1) * rank]
             for_output = self.space.lift(
                 self.space.lift(block[:, None])[:, 0].T[:, None]
             )
-            found[:, k * q : (k + 1) * q] = for_output[:, 0] + self._outside()
+            found[:, k * q : (k + 1) * q] = for_output[:, 0] + outside
         return found
 
     def _outside(self) -> FloatArray:
@@ -291,7 +291,7 @@ class RowSpaceEngine:
         factors = []
         for rows in self._blocks(len(test)):
             z = self.space.project(test[rows])
-            into = _in_float64(out[rows])
+            into = _float64_like(out[rows])
             factors.append(self._inner.leave_out_scores(left, z, y[rows], of, into))
             out[rows] = into
         return np.concatenate(factors)
@@ -304,7 +304,7 @@ class RowSpaceEngine:
             )
 
 
-def _in_float64(out: NDArray[Any]) -> NDArray[Any]:
+def _float64_like(out: NDArray[Any]) -> NDArray[Any]:
     """Return `out` itself, or an array of its shape that the core can write to."""
     return out if out.dtype == np.float64 else np.empty(out.shape)
 

@@ -101,6 +101,13 @@ def core_rows(X: Rows) -> Any:
     return X.core if isinstance(X, SparseRows) else X
 
 
+def in_float64(X: Rows) -> Rows:
+    """Return rows with values in float64: themselves, where they are."""
+    if isinstance(X, SparseRows):
+        return X.astype(np.float64)
+    return np.ascontiguousarray(X, dtype=np.float64)
+
+
 def dense(X: Rows) -> NDArray[np.float64]:
     """Return rows as a dense float64 array."""
     array = X.toarray() if isinstance(X, SparseRows) else X
