@@ -85,9 +85,9 @@ TEST_CASE("products and transposes") {
   const auto cpu = cpu_backend<double>(2);
   const Values A = random_grid(5, 300, 1, 2), B = random_grid(300, 7, 2, 1);
   Values product(5, 7, 3), same(5, 7), Bt(7, 300, 1);
-  cpu->product(A, B, false, product);
+  cpu->multiply(1, A, B, false, 0, product);
   cpu->transpose(B, Bt);
-  cpu->product(A, Bt, true, same);
+  cpu->multiply(1, A, Bt, true, 0, same);
   for (index i = 0; i < 5; ++i)
     for (index j = 0; j < 7; ++j) {
       double sum = 0;

@@ -207,11 +207,6 @@ public:
   /// half is computed.                                   2 m n p flops, half when same
   virtual void kernel(const Kernel& kernel, const Design<T>& Y, const Design<T>& X,
                       bool same, Matrix out) const = 0;
-  /// out = A B (m x n), or A B' when `transposed`.                  2 m n k
-  virtual void product(ConstMatrix A, ConstMatrix B, bool transposed,
-                       Matrix out) const = 0;
-  /// out = A'.
-  virtual void transpose(ConstMatrix A, Matrix out) const = 0;
   /// out[a, b] = l2 [a == b] + s_a K[i_a, i_b] s_b (upper triangle) for the numbers i
   /// of some rows, s (1 x rows).                                    rows^2
   virtual void dual_gram(ConstMatrix K, const std::int64_t* rows, ConstMatrix s,
@@ -338,6 +333,8 @@ public:
   /// C = alpha A op(B) + beta C; op transposes B with `transposed`.  2 m n k
   virtual void multiply(double alpha, ConstMatrix A, ConstMatrix B, bool transposed,
                         double beta, Matrix C) const = 0;
+  /// out = A'.
+  virtual void transpose(ConstMatrix A, Matrix out) const = 0;
   /// B (r x m) becomes R^-T B for an upper triangle R.               m r^2
   virtual void forward_rows(ConstMatrix R, Matrix B) const = 0;
 

@@ -79,7 +79,7 @@ DualHessian::Block DualHessian::assemble_output(const Backend<double>& backend,
     const std::vector<double> solved = on_host(u, backend);
     curvature = l2 * std::inner_product(root.begin(), root.end(), solved.begin(), 0.0);
     backend.divide_rows(u, block.unroot, u);
-    backend.product(u, block.active(problem), false, block.pull);
+    backend.multiply(1, u, block.active(problem), false, 0, block.pull);
   }
   block.curvature = curvature + (design.intercept ? problem.penalty.back() : 0.0);
   if (design.intercept && !(block.curvature > 0))
@@ -100,12 +100,12 @@ void DualHessian::solve(const Backend<double>& backend, const Problem<double>& p
     if (a > 0) {
       const ConstMatrix Z = block.active(problem);
       const Array T = backend.zeros(B.rows, a);
-      backend.product(v, Z, true, T);
+      backend.multiply(1, v, Z, true, 0, T);
       backend.divide_rows(T, block.unroot, T);
       backend.solve(Factor{block.factor, 1}, T, false);
       backend.divide_rows(T, block.unroot, T);
       C = backend.zeros(B.rows, r);
-      backend.product(T, Z, false, C);
+      backend.multiply(1, T, Z, false, 0, C);
     }
     backend.dual_update(C, block.pull, l2, block.curvature, problem.design.intercept,
                         V);

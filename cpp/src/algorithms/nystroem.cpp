@@ -23,12 +23,6 @@ auto segment(auto matrix, index k, index order) {
   return decltype(matrix)(matrix.data + k * order, matrix.rows, order, matrix.stride);
 }
 
-void transpose(std::vector<double>& square, index r) {
-  for (index i = 0; i < r; ++i)
-    for (index j = 0; j < i; ++j)
-      std::swap(square[at(i * r + j)], square[at(j * r + i)]);
-}
-
 /// A sketch of growing rank.
 template <class T>
 struct Sketch {
@@ -118,12 +112,10 @@ struct Sketch {
   [[nodiscard]] std::vector<double> eigenvalues(index k) const {
     const index r = Y.rows();
     const ConstMatrix y = segment(Y.view(), k, order);
-    const Array S = backend.zeros(r, r);
-    backend.multiply(1, y, y, true, 0, S);
-    backend.forward_rows(core[at(k)], S);
-    std::vector<double> half = on_host(S, backend);
-    transpose(half, r);
-    backend.upload(half.data(), S);
+    const Array half = backend.zeros(r, r), S = backend.zeros(r, r);
+    backend.multiply(1, y, y, true, 0, half);
+    backend.forward_rows(core[at(k)], half);
+    backend.transpose(half, S);
     backend.forward_rows(core[at(k)], S);
     return backend.eigenvalues(S);
   }

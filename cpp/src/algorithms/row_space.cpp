@@ -60,7 +60,7 @@ void RowSpace::pivoted() {
     const Array Z = backend_.zeros(n, rank_), again = backend_.zeros(left, left);
     backend_.transpose(factor_.view().block(0, rank_), Z);
     const ConstMatrix rest = Z.view().block(rank_, left);
-    backend_.product(rest, rest, true, again);
+    backend_.multiply(1, rest, rest, true, 0, again);
     const std::vector<double> zz = on_host(again, backend_);
     const Array some = backend_.zeros(left, n);
     backend_.copy_rows(before, order_.data() + rank_, some, nullptr, left);

@@ -51,9 +51,6 @@ public:
 
   void kernel(const Kernel& kernel, const Design<T>& Y, const Design<T>& X, bool same,
               Matrix out) const override;
-  void product(ConstMatrix A, ConstMatrix B, bool transposed,
-               Matrix out) const override;
-  void transpose(ConstMatrix A, Matrix out) const override;
   void dual_gram(ConstMatrix K, const std::int64_t* rows, ConstMatrix s, double l2,
                  Matrix out) const override;
   void dual_update(ConstMatrix C, ConstMatrix pull, double l2, double curvature,
@@ -117,6 +114,7 @@ public:
   std::vector<double> eigenvalues(Matrix S) const override;
   void multiply(double alpha, ConstMatrix A, ConstMatrix B, bool transposed,
                 double beta, Matrix C) const override;
+  void transpose(ConstMatrix A, Matrix out) const override;
   void forward_rows(ConstMatrix R, Matrix B) const override;
 
   index potrf_single(ConstMatrix H, double shift, MatrixView<float> R,

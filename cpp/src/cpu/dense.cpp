@@ -112,8 +112,13 @@ std::vector<double> CpuBackend<T>::eigenvalues(Matrix S) const {
 template <class T>
 void CpuBackend<T>::multiply(double alpha, ConstMatrix A, ConstMatrix B,
                              bool transposed, double beta, Matrix C) const {
-  // tiles of the result: long rows in strips, short ones in squares
-  const index height = C.cols > 1024 ? 64 : 32, width = C.cols > 1024 ? panel : 32;
+  // tiles of the result, as large as BLAS likes them where there are enough; else long
+  // rows in strips, short ones in squares
+  constexpr index enough = 16;
+  const bool large = ceil_div(C.rows, panel) * ceil_div(C.cols, panel) >= enough;
+  const bool strips = C.cols > 1024;
+  const index height = large ? panel : strips ? 64 : 32;
+  const index width = large || strips ? panel : 32;
   const index across = ceil_div(C.cols, width);
   threads_.run(ceil_div(C.rows, height) * across, [&](index task) {
     const index i = task / across * height, j = task % across * width;
@@ -123,6 +128,17 @@ void CpuBackend<T>::multiply(double alpha, ConstMatrix A, ConstMatrix B,
         transposed ? B.block(j, cols) : ConstMatrix(B.data + j, B.rows, cols, B.stride);
     blas::gemm<double>(alpha, A.block(i, rows), right, transposed, beta,
                        Matrix(C.row(i) + j, rows, cols, C.stride));
+  });
+}
+
+template <class T>
+void CpuBackend<T>::transpose(ConstMatrix A, Matrix out) const {
+  constexpr index side = 64;
+  threads_.ranges(out.rows, side, [&](index first, index last) {
+    for (index j0 = 0; j0 < out.cols; j0 += side)
+      for (index i = first; i < last; ++i)
+        for (index j = j0; j < std::min(j0 + side, out.cols); ++j)
+          out(i, j) = A(j, i);
   });
 }
 

@@ -120,33 +120,6 @@ void CpuBackend<T>::kernel(const Kernel& kernel, const Design<T>& Y0,
   });
 }
 
-template <class T>
-void CpuBackend<T>::product(ConstMatrix A, ConstMatrix B, bool transposed,
-                            Matrix out) const {
-  const index across = ceil_div(out.cols, tile), down = ceil_div(out.rows, tile);
-  threads_.run(across * down, [&](index task) {
-    const index i0 = task / across * tile, j0 = task % across * tile;
-    const index rows = std::min(tile, out.rows - i0);
-    const index columns = std::min(tile, out.cols - j0);
-    const ConstMatrix right = transposed
-                                  ? B.block(j0, columns)
-                                  : ConstMatrix(B.data + j0, B.rows, columns, B.stride);
-    blas::gemm<double>(1, A.block(i0, rows), right, transposed, 0,
-                       Matrix(out.row(i0) + j0, rows, columns, out.stride));
-  });
-}
-
-template <class T>
-void CpuBackend<T>::transpose(ConstMatrix A, Matrix out) const {
-  constexpr index side = 64;
-  threads_.ranges(out.rows, side, [&](index first, index last) {
-    for (index j0 = 0; j0 < out.cols; j0 += side)
-      for (index i = first; i < last; ++i)
-        for (index j = j0; j < std::min(j0 + side, out.cols); ++j)
-          out(i, j) = A(j, i);
-  });
-}
-
 template class CpuBackend<double>;
 template class CpuBackend<float>;
 
