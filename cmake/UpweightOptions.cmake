@@ -3,9 +3,10 @@
 add_library(upweight_options INTERFACE)
 target_compile_features(upweight_options INTERFACE cxx_std_20)
 target_compile_options(upweight_options INTERFACE
-  $<$<CXX_COMPILER_ID:GNU,Clang,AppleClang>:-Wall -Wextra -Wconversion -Wshadow -fno-math-errno>)
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang,AppleClang>:-Wall -Wextra -Wconversion -Wshadow -fno-math-errno>)
 if(UPWEIGHT_WARNINGS_AS_ERRORS)
-  target_compile_options(upweight_options INTERFACE -Werror)
+  target_compile_options(upweight_options INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-Werror> $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
 endif()
 if(UPWEIGHT_SANITIZE)
   target_compile_options(upweight_options INTERFACE

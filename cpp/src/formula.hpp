@@ -14,8 +14,11 @@
 
 #if defined(__CUDACC__)
 #define UPW_HD_MEMBER __host__ __device__ __forceinline__
+// a visitor may be the host's or the device's: who calls knows
+#define UPW_ANY_VISITOR _Pragma("nv_exec_check_disable")
 #else
 #define UPW_HD_MEMBER inline __attribute__((always_inline))
+#define UPW_ANY_VISITOR
 #endif
 #define UPW_HD static UPW_HD_MEMBER
 
@@ -435,6 +438,7 @@ struct Multinomial {
 
 /// visit(f) with the struct f of a family whose outputs are apart; the softmax, whose
 /// outputs are not, is its caller's to treat first.
+UPW_ANY_VISITOR
 template <class Visit>
 UPW_HD auto with_separable(Family family, const Visit& visit) {
   switch (family.kind) {

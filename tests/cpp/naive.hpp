@@ -4,16 +4,35 @@
 #pragma once
 
 #include "upweight/cpu.hpp"
+#include "upweight/cuda.hpp"
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <initializer_list>
 #include <limits>
+#include <memory>
 #include <random>
 #include <utility>
 #include <vector>
 
 namespace upweight::test {
+
+/// Whether the words of CUDA are tested: on the host, so that they may be given
+/// matrices of its memory.
+[[nodiscard]] inline bool testing_cuda() {
+  const char* name = std::getenv("UPWEIGHT_TEST_BACKEND");
+  return name != nullptr && std::strcmp(name, "cuda") == 0;
+}
+
+/// The backend under test.
+template <class T>
+[[nodiscard]] std::unique_ptr<Backend<T>> words(int n_threads,
+                                                std::function<bool()> poll = {}) {
+  return testing_cuda() ? cuda_backend<T>({}, std::move(poll))
+                        : cpu_backend<T>(n_threads, std::move(poll));
+}
 
 /// A matrix that owns its numbers, with `gap` more (NaN) after each row.
 template <class T>

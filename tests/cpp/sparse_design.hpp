@@ -84,8 +84,8 @@ template <class T>
 void check_word(const SparseDesign<T>& X, index rows, index cols, double tolerance,
                 const auto& word) {
   Values sparse = random_grid(rows, cols, 90, 2), dense(rows, cols);
-  word(*cpu_backend<T>(2), X.sparse(), Matrix(sparse));
-  word(*cpu_backend<T>(2), X.dense(), Matrix(dense));
+  word(*words<T>(2), X.sparse(), Matrix(sparse));
+  word(*words<T>(2), X.dense(), Matrix(dense));
   CHECK(relative_error(sparse, dense) < tolerance);
   CHECK(sparse.gaps_untouched());
 }

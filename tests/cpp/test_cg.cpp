@@ -24,7 +24,7 @@ struct WeightedProblem {
     problem = {X.view(), family, K, y, {}, random_penalty(q)};
   }
   [[nodiscard]] Values solve(Solver solver, Values B, int threads = 2) const {
-    const auto cpu = cpu_backend<T>(threads);
+    const auto cpu = words<T>(threads);
     Hessian<T> hessian(solver, {});
     hessian.assemble(*cpu, problem, W.view(), r);
     hessian.solve(*cpu, problem, W.view(), B);
@@ -40,7 +40,7 @@ struct WeightedProblem {
 }  // namespace
 
 TEST_CASE("the vector steps are what one computes by hand") {
-  const auto cpu = cpu_backend<double>(1);
+  const auto cpu = words<double>(1);
   const Values R(2, 2, {1, 2, 3, 4}), Z(2, 2, {1, 1, 0, -1});
   Values rho(2, 1), norm2(2, 1), out(2, 2);
   cpu->cg_dots(R, Z, rho, norm2);
@@ -65,7 +65,7 @@ TEST_CASE("the vector steps are what one computes by hand") {
 TEST_CASE("the vector steps do the same to strided rows of any number") {
   for (const index m : {1, 4, 5, 9})
     for (const index P : {1, 7, 257}) {
-      const auto cpu = cpu_backend<double>(3);
+      const auto cpu = words<double>(3);
       const Values Z = random_grid(m, P, 1, 1), Q = random_grid(m, P, 2, 2);
       Values rho(m, 1), old(m, 1), norm2(m, 1, 1);
       Values D = random_grid(m, P, 3, 3), X = random_grid(m, P, 4, 1),
@@ -97,7 +97,7 @@ TEST_CASE("the vector steps do the same to strided rows of any number") {
 
 TEST_CASE("conjugate gradients solve a diagonal system in as many steps as it has "
           "eigenvalues") {
-  const auto cpu = cpu_backend<double>(1);
+  const auto cpu = words<double>(1);
   const Values d(1, 5, {1, 2, 4, 2, 1});
   const auto apply = [&](ConstMatrix in, Matrix out) {
     for (index b = 0; b < in.rows; ++b)
@@ -124,7 +124,7 @@ TEST_CASE("conjugate gradients solve a diagonal system in as many steps as it ha
 }
 
 TEST_CASE("a right-hand side that is done leaves the block, and stays as it was") {
-  const auto cpu = cpu_backend<double>(1);
+  const auto cpu = words<double>(1);
   const index P = 40;
   Values d(1, P), B(5, P), alone(5, P), exact(5, P);
   for (index j = 0; j < P; ++j)
@@ -173,7 +173,7 @@ TEST_CASE("a right-hand side that is done leaves the block, and stays as it was"
 }
 
 TEST_CASE("going on past convergence hurts no right-hand side") {
-  const auto cpu = cpu_backend<double>(1);
+  const auto cpu = words<double>(1);
   const Values d(1, 3, {1, 2, 3});
   const auto apply = [&](ConstMatrix in, Matrix out) {
     for (index b = 0; b < in.rows; ++b)
@@ -192,7 +192,7 @@ TEST_CASE("going on past convergence hurts no right-hand side") {
 }
 
 TEST_CASE("conjugate gradients that do not converge say what is left") {
-  const auto cpu = cpu_backend<double>(1);
+  const auto cpu = words<double>(1);
   const auto apply = [](ConstMatrix in, Matrix out) {
     for (index j = 0; j < 3; ++j)
       out(0, j) = double(j + 1) * in(0, j);
@@ -271,7 +271,7 @@ TEST_CASE_TEMPLATE("every preconditioner solves, and says which it is", T, doubl
        {Family::gaussian, Family::binomial, Family::multinomial}) {
     const index K = 3, q = 40, n = 400, m = 5;
     const WeightedProblem<T> given(family, n, q, K);
-    const auto cpu = cpu_backend<T>(2);
+    const auto cpu = words<T>(2);
     const Values B = random_grid(m, K * q, 83);
     Values direct = B;
     Hessian<T> factor(Solver::cholesky, {});

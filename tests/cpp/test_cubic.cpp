@@ -44,7 +44,7 @@ index pair_row(index k1, index k2) {
 Grid<float> tensor(int threads, const Rows& rows) {
   const index q = rows.Z.cols();
   Grid<float> cubic(q * (q + 1) / 2, q, 1);
-  cpu_backend<double>(threads)->cubic_tensor(rows.view(), cubic);
+  words<double>(threads)->cubic_tensor(rows.view(), cubic);
   return cubic;
 }
 
@@ -115,7 +115,7 @@ TEST_CASE("contracted twice with a move, it is the other rows' sum of slope u^2 
       const Values before = random_grid(batch, q, 74, 1);  // it adds to what is there
       Values G = before, expected = before, whole(batch, q);
       const RemainderRows<float> own{family, 1, {}, weight, mean};
-      cpu_backend<double>(2)->cubic_contract(cubic, sets, own, Z, delta, G);
+      words<double>(2)->cubic_contract(cubic, sets, own, Z, delta, G);
       for (index b = 0; b < batch; ++b) {
         const auto at = static_cast<std::size_t>(b);
         for (index j = 0; j < m; ++j) {
@@ -154,7 +154,7 @@ TEST_CASE("the tensor and its contraction have the same bits for any threads") {
   const Values Z = random_grid(130, 24, 75), delta = random_grid(130, 24, 76);
   CHECK(same_for_any_threads([&](int threads) {
     Values G(130, 24);
-    cpu_backend<double>(threads)->cubic_contract(cubic, sets, rows.view(), Z, delta, G);
+    words<double>(threads)->cubic_contract(cubic, sets, rows.view(), Z, delta, G);
     return G;
   }));
 }

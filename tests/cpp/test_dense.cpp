@@ -50,7 +50,7 @@ constexpr index orders[] = {1, 2, 7, 255, 256, 257, 512, 513, 770};
 
 TEST_CASE("potrf of two by two is what one computes by hand") {
   Values H(2, 2, {4, 2, nan, 5}), B(1, 2, {2, 5}), half(1, 2, {2, 5});
-  const auto cpu = cpu_backend<double>(1);
+  const auto cpu = words<double>(1);
   CHECK(cpu->potrf(H, 1, 1e-12) == -1);
   CHECK(H.same_bits(Values(2, 2, {2, 1, 0, 2})));
   cpu->solve({H, 1}, half, true);
@@ -67,7 +67,7 @@ TEST_CASE("potrf's R gives H back, and the rest is zero") {
       const Values H = random_positive(P, count, 2);
       Values R = H, product(count * P, P), expected(count * P, P);
       CAPTURE(P);
-      CHECK(cpu_backend<double>(2)->potrf(R, count, 1e-12) == -1);
+      CHECK(words<double>(2)->potrf(R, count, 1e-12) == -1);
       double below = 0;
       for (index k = 0; k < count; ++k)
         for (index i = 0; i < P; ++i) {
@@ -100,7 +100,7 @@ TEST_CASE("potrf names the first row whose pivot vanishes, in whichever block") 
         }
         H(at + bad, bad) = H(at + bad - 1, bad - 1);
         CAPTURE(P);
-        CHECK(cpu_backend<double>(2)->potrf(H, count, 1e-12) == at + bad);
+        CHECK(words<double>(2)->potrf(H, count, 1e-12) == at + bad);
       }
 }
 
@@ -113,7 +113,7 @@ TEST_CASE("potrf names rows of zeros, of negative curvature and of NaN") {
       H(P - 2, P - 2) = wrong;
       CAPTURE(P);
       CAPTURE(wrong);
-      CHECK(cpu_backend<double>(2)->potrf(H, 1, 1e-12) == P - 2);
+      CHECK(words<double>(2)->potrf(H, 1, 1e-12) == P - 2);
     }
 }
 
@@ -121,7 +121,7 @@ TEST_CASE("a pivot may be small, but not under the tolerance times its diagonal"
   const double small = 1e-6;
   const auto failing = [&](double tolerance) {
     Values H(2, 2, {1, 1, 0, 1 + small});
-    return cpu_backend<double>(1)->potrf(H, 1, tolerance);
+    return words<double>(1)->potrf(H, 1, tolerance);
   };
   CHECK(failing(1e-7) == -1);
   CHECK(failing(1e-5) == 1);
@@ -136,7 +136,7 @@ TEST_CASE("solve undoes the product with H, for rows about a task's") {
           continue;
         const Values H = random_positive(P, count, 1);
         Values R = H;
-        const auto cpu = cpu_backend<double>(2);
+        const auto cpu = words<double>(2);
         REQUIRE(cpu->potrf(R, count, 1e-12) == -1);
         const Values B = random_grid(m, P * segments, 71);
         Values x(m, P * segments, 2);
@@ -153,7 +153,7 @@ TEST_CASE("half a solve is R^-T: its squared length is the quadratic form") {
   const Values H = random_positive(257, 1);
   Values R = H, half = random_grid(5, 257, 72), whole = half;
   const Values B = half;
-  const auto cpu = cpu_backend<double>(2);
+  const auto cpu = words<double>(2);
   cpu->potrf(R, 1, 1e-12);
   cpu->solve({R, 1}, half, true);
   cpu->solve({R, 1}, whole, false);
@@ -172,7 +172,7 @@ TEST_CASE("the float32 factor is of D^-1 H D^-1 + shift, and solves to its preci
     const Values H = random_positive(P, 1);
     Grid<float> R(P, P, 1);
     Values D(1, P), out(3, P, 1);
-    const auto cpu = cpu_backend<double>(2);
+    const auto cpu = words<double>(2);
     CHECK(cpu->potrf_single(H, 0.0, R, D) == -1);
     for (index j = 0; j < P; ++j)
       REQUIRE(D(0, j) == std::sqrt(H(j, j)));
@@ -186,16 +186,16 @@ TEST_CASE("the float32 factor is of D^-1 H D^-1 + shift, and solves to its preci
   // one by one: (1 + shift) D^2
   Grid<float> R(1, 1);
   Values D(1, 1), out(1, 1);
-  cpu_backend<double>(1)->potrf_single(Values(1, 1, {4}), 3.0, R, D);
-  cpu_backend<double>(1)->solve_single(MatrixView<const float>(R), D,
-                                       Values(1, 1, {32}), out);
+  words<double>(1)->potrf_single(Values(1, 1, {4}), 3.0, R, D);
+  words<double>(1)->solve_single(MatrixView<const float>(R), D, Values(1, 1, {32}),
+                                 out);
   CHECK(out(0, 0) == 2);
 }
 
 TEST_CASE("potrf_single names the failing row, and bears a column of zeros") {
   Grid<float> R(3, 3);
   Values D(1, 3);
-  const auto cpu = cpu_backend<double>(1);
+  const auto cpu = words<double>(1);
   CHECK(cpu->potrf_single(Values(3, 3, {1, 0, 0, 0, 1, 2, 0, 0, 1}), 0.0, R, D) == 2);
   CHECK(cpu->potrf_single(Values(3, 3, {1, 0, 0, 0, 0, 0, 0, 0, 1}), 0.0, R, D) == -1);
   CHECK(D(0, 1) == 1);
@@ -206,7 +206,7 @@ TEST_CASE("symmetric_product reads the upper triangle alone") {
     for (const index m : {1, 7}) {
       const Values H = random_positive(P, 1, 2), V = random_grid(m, P, 74, 1);
       Values out = random_grid(m, P, 75, 3);
-      cpu_backend<double>(2)->symmetric_product(H, V, out);
+      words<double>(2)->symmetric_product(H, V, out);
       CAPTURE(P);
       CHECK(relative_error(out, naive_product(H, 1, V)) < 1e-13);
       CHECK(out.gaps_untouched());
@@ -217,19 +217,19 @@ TEST_CASE("dense words give the same bits for any number of threads") {
   const Values H = random_positive(770, 1);
   const auto factored = [&](int threads) {
     Values R = H;
-    cpu_backend<double>(threads)->potrf(R, 1, 1e-12);
+    words<double>(threads)->potrf(R, 1, 1e-12);
     return R;
   };
   CHECK(same_for_any_threads(factored));
   const Values R = factored(1);
   CHECK(same_for_any_threads([&](int threads) {
     Values B = random_grid(130, 770, 76);
-    cpu_backend<double>(threads)->solve({R, 1}, B, false);
+    words<double>(threads)->solve({R, 1}, B, false);
     return B;
   }));
   CHECK(same_for_any_threads([&](int threads) {
     Values out(5, 770);
-    cpu_backend<double>(threads)->symmetric_product(H, random_grid(5, 770, 77), out);
+    words<double>(threads)->symmetric_product(H, random_grid(5, 770, 77), out);
     return out;
   }));
 }
@@ -251,12 +251,12 @@ TEST_CASE("multiply is alpha A op(B) + beta C for any shapes") {
               expected(i, j) = 2 * sum - C(i, j);
             }
           const Values before = C;
-          cpu_backend<double>(3)->multiply(2, A, B, transposed, -1, C);
+          words<double>(3)->multiply(2, A, B, transposed, -1, C);
           CHECK(relative_error(C, expected) < 1e-13);
           CHECK(C.gaps_untouched());
           CHECK(same_for_any_threads([&](int threads) {
             Values again = before;
-            cpu_backend<double>(threads)->multiply(2, A, B, transposed, -1, again);
+            words<double>(threads)->multiply(2, A, B, transposed, -1, again);
             return again;
           }));
         }
@@ -271,7 +271,7 @@ TEST_CASE("forward_rows undoes R', across rows") {
       for (index j = i; j < r; ++j)
         R(i, j) = i == j ? 2 + random(i, j) : random(i, j);
     const Values given = B;
-    cpu_backend<double>(2)->forward_rows(R, B);
+    words<double>(2)->forward_rows(R, B);
     for (index i = 0; i < r; ++i)
       for (index j = 0; j < m; ++j)
         for (index l = 0; l <= i; ++l)
@@ -284,7 +284,7 @@ TEST_CASE("forward_rows undoes R', across rows") {
 TEST_CASE("eigenvalues come in rising order") {
   // 3 and 1 of [2 1; 1 2], and 7
   Values S(3, 3, {2, 1, 0, 0, 2, 0, 0, 0, 7});
-  const std::vector<double> values = cpu_backend<double>(1)->eigenvalues(S);
+  const std::vector<double> values = words<double>(1)->eigenvalues(S);
   REQUIRE(values.size() == 3);
   CHECK(values[0] == doctest::Approx(1));
   CHECK(values[1] == doctest::Approx(3));

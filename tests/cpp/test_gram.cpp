@@ -40,8 +40,7 @@ Sums gram(const Design<T>& X, const Shape& shape, const std::vector<double>& pen
   const Values r = random_grid(X.rows(), shape.K, 5);
   Sums sums{random_grid(shape.blocks() * order, order, 3, 2),
             random_grid(shape.K, q, 4)};
-  cpu_backend<T>(threads)->gram(X, W.view(), shape.coupling, penalty, r, sums.H,
-                                sums.g);
+  words<T>(threads)->gram(X, W.view(), shape.coupling, penalty, r, sums.H, sums.g);
   CHECK(sums.H.gaps_untouched());
   return sums;
 }
@@ -92,8 +91,7 @@ TEST_CASE_TEMPLATE("gram of two rows is what one computes by hand", T, double, f
   const Grid<T> features(2, 2, {1, 2, 3, 4});
   const Values w(2, 1, {1, 2}), r(2, 1, {1, -1});
   Values H(2, 2), g(1, 2);
-  cpu_backend<T>(1)->gram({features, false}, {w, {}}, Coupling::separate, {0, 10}, r, H,
-                          g);
+  words<T>(1)->gram({features, false}, {w, {}}, Coupling::separate, {0, 10}, r, H, g);
   CHECK(H(0, 0) == 1 * 1 + 2 * 9);
   CHECK(H(0, 1) == 1 * 2 + 2 * 12);
   CHECK(H(1, 1) == 1 * 4 + 2 * 16 + 10);
@@ -106,8 +104,8 @@ TEST_CASE("gram of softmax adds up to zero over outputs until its columns are ti
   const Values features(1, 1, {2}), p(1, 3, {0.5, 0.25, 0.25});
   const Values r(1, 3, {0, 0, 0});
   Values H(6, 6), g(3, 2);
-  cpu_backend<double>(1)->gram({features, true}, {p, p, -1, true}, Coupling::full,
-                               {1, 0}, r, H, g);
+  words<double>(1)->gram({features, true}, {p, p, -1, true}, Coupling::full, {1, 0}, r,
+                         H, g);
   CHECK(H(0, 0) == 4 * 0.25 + 1);
   CHECK(H(0, 2) == 4 * -0.125);
   CHECK(H(2, 4) == 4 * -0.0625);
@@ -189,8 +187,7 @@ TEST_CASE("gram gives no gradient when it is given no residuals") {
   const RandomWeights W(RandomWeights::separable, 300, 1);
   const std::vector<double> penalty = random_penalty(5);
   Values H(5, 5);
-  cpu_backend<double>(2)->gram(X.view(), W.view(), Coupling::separate, penalty, {}, H,
-                               {});
+  words<double>(2)->gram(X.view(), W.view(), Coupling::separate, penalty, {}, H, {});
   const Sums with =
       gram(X.view(), {RandomWeights::separable, Coupling::separate, 1}, penalty, 2);
   for (index a = 0; a < 5; ++a)

@@ -76,7 +76,7 @@ TEST_CASE_TEMPLATE("the leverage of one column is x^2 / H", T, double, float) {
   const Grid<T> features(2, 1, {1, 3});
   const Values R(1, 1, {2});  // H = 4
   Values C(2, 1), S(2, 1);
-  const auto cpu = cpu_backend<T>(1);
+  const auto cpu = words<T>(1);
   cpu->leverage_blocks({features, false}, {R, 1}, 1, C);
   CHECK(C.same_bits(Values(2, 1, {0.25, 2.25})));
   cpu->quadratic_form({features, false}, {R, 1}, Values(2, 1, {2, -1}), S);
@@ -89,7 +89,7 @@ TEST_CASE_TEMPLATE("leverage_blocks are products of whitened rows", T, double, f
     const RandomFactor factor(s.order(), s.blocks());
     const bool coupled = s.count == 0;
     Values C(s.n, coupled ? s.K * s.K : s.K, 2), expected(s.n, C.cols());
-    cpu_backend<T>(2)->leverage_blocks(X.view(), factor.view(), s.K, C);
+    words<T>(2)->leverage_blocks(X.view(), factor.view(), s.K, C);
     for (index i = 0; i < s.n; ++i) {
       std::vector<std::vector<double>> z;
       for (index k = 0; k < s.K; ++k)
@@ -116,7 +116,7 @@ TEST_CASE_TEMPLATE("quadratic_form is the squared length of the whitened gradien
     const RandomFactor factor(s.order(), s.blocks());
     const Values a = random_grid(s.n, s.K, 42, 1);
     Values out(s.n, 1, 1), expected(s.n, 1);
-    cpu_backend<T>(2)->quadratic_form(X.view(), factor.view(), a, out);
+    words<T>(2)->quadratic_form(X.view(), factor.view(), a, out);
     for (index i = 0; i < s.n; ++i) {
       std::vector<double> whole(static_cast<std::size_t>(s.order()), 0.0);
       for (index k = 0; k < s.K; ++k) {
@@ -146,7 +146,7 @@ TEST_CASE_TEMPLATE("scaled_norm is |a| |x / scale|", T, double, float) {
       Values scale(1, q), out(n, 1, 1), expected(n, 1);
       for (index j = 0; j < q; ++j)
         scale(0, j) = 0.5 + double(j);
-      cpu_backend<T>(2)->scaled_norm(X.view(), a, scale, out);
+      words<T>(2)->scaled_norm(X.view(), a, scale, out);
       for (index i = 0; i < n; ++i) {
         double left = 0, right = 0;
         for (index k = 0; k < 3; ++k)
@@ -169,12 +169,12 @@ TEST_CASE_TEMPLATE("leverages give the same bits for any number of threads", T, 
     const Values a = random_grid(s.n, s.K, 42);
     CHECK(same_for_any_threads([&](int threads) {
       Values C(s.n, s.count == 0 ? s.K * s.K : s.K);
-      cpu_backend<T>(threads)->leverage_blocks(X.view(), factor.view(), s.K, C);
+      words<T>(threads)->leverage_blocks(X.view(), factor.view(), s.K, C);
       return C;
     }));
     CHECK(same_for_any_threads([&](int threads) {
       Values out(s.n, 1);
-      cpu_backend<T>(threads)->quadratic_form(X.view(), factor.view(), a, out);
+      words<T>(threads)->quadratic_form(X.view(), factor.view(), a, out);
       return out;
     }));
   }

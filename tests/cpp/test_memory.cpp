@@ -8,7 +8,7 @@
 namespace upweight::test {
 
 TEST_CASE("zeros are zero, whatever their size") {
-  const auto cpu = cpu_backend<double>(3);
+  const auto cpu = words<double>(3);
   for (const auto& [rows, cols] :
        {std::pair(0, 3), std::pair(1, 1), std::pair(7, 3), std::pair(1025, 2049)}) {
     const Array zeros = cpu->zeros(rows, cols);
@@ -26,7 +26,7 @@ TEST_CASE("zeros are zero, whatever their size") {
 }
 
 TEST_CASE("copy, fill, upload and download leave the gaps between rows alone") {
-  const auto cpu = cpu_backend<double>(2);
+  const auto cpu = words<double>(2);
   const Values from = random_grid(5, 3, 1, 2);
   Values to(5, 3, 4), dense(5, 3);
   cpu->copy(from, to);
@@ -44,7 +44,7 @@ TEST_CASE("copy, fill, upload and download leave the gaps between rows alone") {
 }
 
 TEST_CASE("max_abs is the largest size, and infinite for what is not finite") {
-  const auto cpu = cpu_backend<double>(2);
+  const auto cpu = words<double>(2);
   for (const index n : {1, 15, 16, 17, 1000})
     for (const index gap : {0, 2})
       for (const index at : {index(0), n / 2, n - 1}) {

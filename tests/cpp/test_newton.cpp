@@ -15,7 +15,7 @@ struct InterceptOnly {
   [[nodiscard]] std::vector<double> fit(Family family, index K, const Values& y,
                                         ConstMatrix weights, double l2) const {
     const Problem<double> problem{{none, true}, family, K, y, weights, {l2}};
-    const auto result = newton(*cpu_backend<double>(2), problem, {}, {});
+    const auto result = newton(*words<double>(2), problem, {}, {});
     CHECK(result.converged);
     CHECK(result.gradient_norm < 1e-10);
     return result.state.theta;
@@ -89,7 +89,7 @@ TEST_CASE("newton of least squares takes one step, and the objective is J") {
   // y = 2 x - 1 but for the last row
   const Values x(3, 1, {0, 1, 2}), y(3, 1, {-1, 1, 6});
   const Problem<double> problem{{x, true}, Family::gaussian, 1, y, {}, {0, 0}};
-  const auto result = newton(*cpu_backend<double>(1), problem, {}, {});
+  const auto result = newton(*words<double>(1), problem, {}, {});
   CHECK(result.state.theta[0] == doctest::Approx(3.5).epsilon(1e-14));
   CHECK(result.state.theta[1] == doctest::Approx(-1.5).epsilon(1e-14));
   CHECK(result.objective == doctest::Approx(0.5 * (0.25 + 1 + 0.25)).epsilon(1e-14));
@@ -104,7 +104,7 @@ TEST_CASE_TEMPLATE("newton ends where the gradient of J is zero, with any solver
         continue;
       const index n = 257, q = 9;
       const RandomProblem<T> given(family, n, q, K);
-      const auto cpu = cpu_backend<T>(2);
+      const auto cpu = words<T>(2);
       const auto best = newton(*cpu, given.problem, {}, {});
       CAPTURE(static_cast<int>(family));
       CAPTURE(K);
@@ -136,11 +136,11 @@ TEST_CASE("rows of weight zero might as well be absent") {
   for (const Family family : families) {
     const index K = family == Family::multinomial ? 3 : 1, n = 200;
     RandomProblem<double> given(family, n, 5, K);
-    const auto with = newton(*cpu_backend<double>(1), given.problem, {}, {});
+    const auto with = newton(*words<double>(1), given.problem, {}, {});
     for (index i = 2; i < n; i += 4)  // what such a row holds does not matter
       for (index j = 0; j < 4; ++j)
         given.X.features(i, j) = 100;
-    const auto changed = newton(*cpu_backend<double>(1), given.problem, {}, {});
+    const auto changed = newton(*words<double>(1), given.problem, {}, {});
     CHECK(distance(with.state.theta, changed.state.theta) < 1e-9);
   }
 }
@@ -149,7 +149,7 @@ TEST_CASE("newton from the optimum stays there, its state fit for influence") {
   for (const Family family : families) {
     const index K = family == Family::multinomial ? 3 : 1;
     const RandomProblem<double> given(family, 257, 9, K);
-    const auto cpu = cpu_backend<double>(2);
+    const auto cpu = words<double>(2);
     const auto best = newton(*cpu, given.problem, {}, {});
     NewtonOptions options;
     options.apply_last = false;
@@ -163,7 +163,7 @@ TEST_CASE("newton from the optimum stays there, its state fit for influence") {
 
 TEST_CASE("newton climbs back from a start far away") {
   const RandomProblem<double> given(Family::binomial, 257, 5, 1);
-  const auto cpu = cpu_backend<double>(2);
+  const auto cpu = words<double>(2);
   const auto best = newton(*cpu, given.problem, {}, {});
   const auto far = newton(*cpu, given.problem, {30, -30, 20, 30, -20}, {});
   CHECK(far.converged);
@@ -174,7 +174,7 @@ TEST_CASE("newton that may take too few steps says that it has not converged") {
   const RandomProblem<double> given(Family::poisson, 257, 5, 1);
   NewtonOptions options;
   options.max_iter = 1;
-  const auto result = newton(*cpu_backend<double>(1), given.problem, {}, options);
+  const auto result = newton(*words<double>(1), given.problem, {}, options);
   CHECK_FALSE(result.converged);
   CHECK(result.iterations == 1);
 }
@@ -182,7 +182,7 @@ TEST_CASE("newton that may take too few steps says that it has not converged") {
 TEST_CASE("newton gives the same bits for any number of threads") {
   const RandomProblem<double> given(Family::multinomial, 9001, 7, 3);
   CHECK(same_for_any_threads([&](int threads) {
-    const auto result = newton(*cpu_backend<double>(threads), given.problem, {}, {});
+    const auto result = newton(*words<double>(threads), given.problem, {}, {});
     Values theta(1, 21);
     for (index j = 0; j < 21; ++j)
       theta(0, j) = result.state.theta[static_cast<std::size_t>(j)];
@@ -195,7 +195,7 @@ TEST_CASE("separated classes without a penalty have no optimum, and newton says 
   Problem<double> problem{{x, true}, Family::binomial, 1, y, {}, {0, 0}};
   NewtonOptions options;
   options.hard_labels = true;
-  const auto cpu = cpu_backend<double>(1);
+  const auto cpu = words<double>(1);
   CHECK_THROWS_AS(newton(*cpu, problem, {}, options), SeparableError);
   problem.penalty = {1, 0};
   CHECK(newton(*cpu, problem, {}, options).converged);
@@ -208,7 +208,7 @@ TEST_CASE("a design that repeats a column is singular without a penalty") {
   const Values y = random_grid(50, 1, 2);
   const Problem<double> problem{{x, true}, Family::gaussian, 1, y, {}, {0, 0, 0, 0}};
   try {
-    static_cast<void>(newton(*cpu_backend<double>(1), problem, {}, {}));
+    static_cast<void>(newton(*words<double>(1), problem, {}, {}));
     FAIL("no error");
   } catch (const SingularError& error) {
     CHECK(error.parameter() == 2);
@@ -218,7 +218,7 @@ TEST_CASE("a design that repeats a column is singular without a penalty") {
 TEST_CASE("newton ends with Interrupted once poll says so") {
   const RandomProblem<double> given(Family::binomial, 257, 9, 1);
   int left = 20;
-  const auto cpu = cpu_backend<double>(2, [&] { return left-- <= 0; });
+  const auto cpu = words<double>(2, [&] { return left-- <= 0; });
   CHECK_THROWS_AS(newton(*cpu, given.problem, {}, {}), Interrupted);
 }
 

@@ -71,7 +71,7 @@ int iterations(const Backend<double>& cpu, const Given& given,
 }  // namespace
 
 TEST_CASE("a sketch beyond the rank of the data leaves almost nothing to iterate") {
-  const auto cpu = cpu_backend<double>(2);
+  const auto cpu = words<double>(2);
   for (const index count : {1, 3}) {
     const Given given(100, count, 20, 1e-7);
     Nystroem<double> sketch;
@@ -98,7 +98,7 @@ TEST_CASE("a preconditioner is symmetric and positive, and the same for any thre
   NystroemOptions options;
   options.always = true;
   const auto inverse = [&](int threads) {
-    const auto cpu = cpu_backend<double>(threads);
+    const auto cpu = words<double>(threads);
     Nystroem<double> sketch;
     sketch.make(*cpu, given.product(false), given.diagonal(), given.penalty, 2,
                 options);
@@ -114,11 +114,11 @@ TEST_CASE("a preconditioner is symmetric and positive, and the same for any thre
     for (index j = 0; j < P; ++j)
       mirrored(i, j) = M(j, i);
   CHECK(relative_error(mirrored, M) < 1e-10);
-  CHECK(cpu_backend<double>(1)->potrf(M, 1, 0.0) == -1);
+  CHECK(words<double>(1)->potrf(M, 1, 0.0) == -1);
 }
 
 TEST_CASE("a flat spectrum does not pay, and rank 0 is not a preconditioner") {
-  const auto cpu = cpu_backend<double>(1);
+  const auto cpu = words<double>(1);
   const index order = 60;
   Given given(order, 1, 1, 1e-3);
   for (index i = 0; i < order; ++i)
@@ -136,7 +136,7 @@ TEST_CASE("a flat spectrum does not pay, and rank 0 is not a preconditioner") {
 }
 
 TEST_CASE("columns without curvature, and no columns to speak of, are no trouble") {
-  const auto cpu = cpu_backend<double>(1);
+  const auto cpu = words<double>(1);
   for (const index order : {1, 2, 40}) {
     Given given(order, 1, 5, 0.0);
     for (index j = 0; j < order; ++j)

@@ -109,8 +109,8 @@ template <class R>
 Result run(int threads, const Rows<R>& rows, index count, bool third, const Sets& sets,
            const Values& delta) {
   Result out(delta.rows(), delta.cols());
-  cpu_backend<double>(threads)->remainder_gradient(
-      rows.view(), count, third, sets.sets, sets.own.data(), delta, out.G, out.reach);
+  words<double>(threads)->remainder_gradient(rows.view(), count, third, sets.sets,
+                                             sets.own.data(), delta, out.G, out.reach);
   return out;
 }
 
@@ -252,9 +252,9 @@ TEST_CASE_TEMPLATE("remainder_terms are weights and means of the rows asked for"
   for (const Family family : families) {
     const index K = family == Family::multinomial ? 3 : 1;
     Grid<R> weight(1, m), mean(K, m, 1);
-    cpu_backend<double>(2)->remainder_terms(family, {w, {}}, y, s,
-                                            eta.view().block(0, n), chosen.data(),
-                                            MatrixView<R>(weight), MatrixView<R>(mean));
+    words<double>(2)->remainder_terms(family, {w, {}}, y, s, eta.view().block(0, n),
+                                      chosen.data(), MatrixView<R>(weight),
+                                      MatrixView<R>(mean));
     for (index c = 0; c < m; ++c) {
       const auto i = static_cast<index>(chosen[static_cast<std::size_t>(c)]);
       const bool softmax = family == Family::multinomial;

@@ -9,7 +9,7 @@ namespace upweight::test {
 TEST_CASE("a row of leverage h is removed by r / (1 - h)") {
   const Values w(3, 1, {1, 2, 0}), C(3, 1, {0.5, 0.25, 0.9}), r(3, 1, {1, -3, 7});
   Values a(3, 1);
-  CHECK(cpu_backend<double>(1)->removal_coefficients({w, {}}, C, r, a) == -1);
+  CHECK(words<double>(1)->removal_coefficients({w, {}}, C, r, a) == -1);
   CHECK(a.same_bits(Values(3, 1, {2, -6, 7})));
 }
 
@@ -24,7 +24,7 @@ TEST_CASE("coupled outputs are removed by (I - W C)^-1 r") {
         for (index l = 0; l < K; ++l)
           for (index j = 0; j < K; ++j)
             C(i, k * K + l) += 0.2 * root(i, k * K + j) * root(i, l * K + j);
-    CHECK(cpu_backend<double>(2)->removal_coefficients(W.view(), C, r, a) == -1);
+    CHECK(words<double>(2)->removal_coefficients(W.view(), C, r, a) == -1);
     for (index i = 0; i < n; ++i)
       for (index k = 0; k < K; ++k) {
         back(i, k) = a(i, k);
@@ -44,20 +44,19 @@ TEST_CASE("the first row whose removal leaves a singular Hessian is named") {
     w(i, 0) = 2;
     C(i, 0) = i == 4711 || i == 8888 ? 0.5 : 0.1;
   }
-  CHECK(cpu_backend<double>(8)->removal_coefficients({w, {}}, C, r, a) == 4711);
+  CHECK(words<double>(8)->removal_coefficients({w, {}}, C, r, a) == 4711);
 
   // two outputs, W = diag(1, 1), C = I in the last row only
   Values w2(3, 2, {1, 1, 1, 1, 1, 1}), f(3, 2), C2(3, 4), r2(3, 2), a2(3, 2);
   C2(2, 0) = C2(2, 3) = 1;
-  CHECK(cpu_backend<double>(1)->removal_coefficients({w2, f, -1, true}, C2, r2, a2) ==
-        2);
+  CHECK(words<double>(1)->removal_coefficients({w2, f, -1, true}, C2, r2, a2) == 2);
 }
 
 TEST_CASE("a row of weight zero is removed by nothing but its residual") {
   const Values w(1, 2, {0, 0}), f(1, 2, {0, 0}), C(1, 4, {5, 1, 1, 5});
   const Values r(1, 2, {0, 0});
   Values a(1, 2, {1, 1});
-  CHECK(cpu_backend<double>(1)->removal_coefficients({w, f, -1, true}, C, r, a) == -1);
+  CHECK(words<double>(1)->removal_coefficients({w, f, -1, true}, C, r, a) == -1);
   CHECK(a.same_bits(r));
 }
 
@@ -177,7 +176,7 @@ TEST_CASE("sets leave by Woodbury's form: step, norms and next iterate") {
        {std::pair<index, bool>(1, false), {3, false}, {3, true}})
     for (const index q : {1, 4, 9}) {
       const Removal at(K, q, softmax);
-      const auto cpu = cpu_backend<double>(2);
+      const auto cpu = words<double>(2);
       const index M = at.sets.total(), count = at.sets.count();
       Values C(1, at.blocks), N(1, at.blocks), a(M, K), move(M, K);
       cpu->inner_blocks(at.sets, K, at.E, at.HX, C);
@@ -261,7 +260,7 @@ TEST_CASE("kept is one less the leverage of a row") {
   const Values C(1, 3, {0.5, 0.25, 4});
   Values a(3, 1), move(3, 1), N(1, 3);
   const RemovalTerms terms =
-      cpu_backend<double>(1)->removal_terms({w, {}}, r, sets, C, a, move, N);
+      words<double>(1)->removal_terms({w, {}}, r, sets, C, a, move, N);
   CHECK(terms.kept == std::vector<double>{0.5, 0.5, 1});
   CHECK(terms.norm[0] == doctest::Approx(1));  // |r| (c / (1 - h))^(1/2)
   CHECK(terms.norm[1] == doctest::Approx(3 * std::sqrt(0.5)));
@@ -281,7 +280,7 @@ TEST_CASE("a set that leaves a singular Hessian keeps nothing") {
   const Values C(1, 5, {1, 1, 0, 0, 1});
   Values a(3, 1, {7, 7, 7}), move(3, 1, {7, 7, 7});
   const RemovalTerms terms =
-      cpu_backend<double>(1)->removal_terms({w, {}}, r, sets, C, a, move, {});
+      words<double>(1)->removal_terms({w, {}}, r, sets, C, a, move, {});
   for (const std::size_t b : {0, 1}) {
     CHECK(terms.kept[b] == 0);
     CHECK(terms.norm[b] == 0);
@@ -294,7 +293,7 @@ TEST_CASE("a set that leaves a singular Hessian keeps nothing") {
 TEST_CASE("rows are gathered, whitened and put back where they belong") {
   const RandomDesign<float> X(300, 7, true);
   const std::vector<std::int64_t> rows = {299, 0, 5, 5, 17};
-  const auto cpu = cpu_backend<float>(2);
+  const auto cpu = words<float>(2);
   Values R(7, 7), x(5, 7, 2), z(5, 7, 1);
   for (index i = 0; i < 7; ++i)
     for (index j = i; j < 7; ++j)
@@ -362,7 +361,7 @@ TEST_CASE("removal terms and steps give the same bits for any number of threads"
   }
   CHECK(same_for_any_threads([&](int threads) {
     Values a(n, K), N(1, n * K * K), all(n, K + 2);
-    const auto cpu = cpu_backend<double>(threads);
+    const auto cpu = words<double>(threads);
     const RemovalTerms terms = cpu->removal_terms(W.view(), r, sets, C, a, {}, N);
     for (index i = 0; i < n; ++i) {
       for (index k = 0; k < K; ++k)

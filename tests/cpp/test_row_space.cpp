@@ -55,7 +55,7 @@ TEST_CASE_TEMPLATE("kernels are their formulas", T, double, float) {
   for (const index n : {1, 15, 257, 300})
     for (const index p : {1, 9}) {
       const RandomDesign<T> X(n, p + 1, true, 3), Y(n / 2 + 1, p + 1, true, 4);
-      const auto cpu = cpu_backend<T>(2);
+      const auto cpu = words<T>(2);
       const double tolerance = 1e-13;
       for (const bool same : {false, true}) {
         const Design<T> left = same ? X.view() : Y.view();
@@ -82,7 +82,7 @@ TEST_CASE_TEMPLATE("kernels are their formulas", T, double, float) {
 }
 
 TEST_CASE("products and transposes") {
-  const auto cpu = cpu_backend<double>(2);
+  const auto cpu = words<double>(2);
   const Values A = random_grid(5, 300, 1, 2), B = random_grid(300, 7, 2, 1);
   Values product(5, 7, 3), same(5, 7), Bt(7, 300, 1);
   cpu->multiply(1, A, B, false, 0, product);
@@ -101,7 +101,7 @@ TEST_CASE("products and transposes") {
 }
 
 TEST_CASE("coordinates of two rows by hand") {
-  const auto cpu = cpu_backend<double>(1);
+  const auto cpu = words<double>(1);
   const RowSpace space(*cpu, copy_of(*cpu, Values(2, 2, {4, 2, 2, 5})));
   CHECK(space.rank() == 2);
   Values Z(2, 2), z(1, 2), a(1, 2);
@@ -114,7 +114,7 @@ TEST_CASE("coordinates of two rows by hand") {
 }
 
 TEST_CASE("dependent rows cost no accuracy") {
-  const auto cpu = cpu_backend<double>(2);
+  const auto cpu = words<double>(2);
   for (const index rank : {1, 3, 20, 60}) {
     const index n = 60;
     const RandomDesign<double> X(n, rank, false, 5);
@@ -139,7 +139,7 @@ TEST_CASE("dependent rows cost no accuracy") {
 }
 
 TEST_CASE("what is not semidefinite is refused") {
-  const auto cpu = cpu_backend<double>(1);
+  const auto cpu = words<double>(1);
   for (const Values& K :
        {Values(2, 2, {0, 1, 1, 0}), Values(2, 2, {1, 2, 2, 1}), Values(1, 1, {-1}),
         Values(3, 3, {1, 0, 0, 0, 1, 0, 0, 0, -1e-6}), Values(2, 2, {0, 0, 0, 0})})
@@ -147,7 +147,7 @@ TEST_CASE("what is not semidefinite is refused") {
 }
 
 TEST_CASE("the dual solves what the Hessian's own factor solves") {
-  const auto cpu = cpu_backend<double>(2);
+  const auto cpu = words<double>(2);
   for (const index n : {1, 7, 40})
     for (const index r : {1, 5, 60})
       for (const bool intercept : {false, true})

@@ -42,7 +42,7 @@ Values naive_product(const Values& H, const Values& V, const std::vector<double>
 TEST_CASE_TEMPLATE("words on rows give what one computes by hand", T, double, float) {
   const Grid<T> features(2, 2, {1, 2, 3, 4});
   const Design<T> X{features, true};
-  const auto cpu = cpu_backend<T>(1);
+  const auto cpu = words<T>(1);
   Values eta(2, 2);
   cpu->linear_predictor(X, Values(2, 3, {1, 10, 100, 0, 0, -1}), eta);
   CHECK(eta.same_bits(Values(2, 2, {121, -1, 143, -1})));
@@ -72,7 +72,7 @@ TEST_CASE_TEMPLATE("linear_predictor is X theta' for few and many outputs", T, d
           // gaps: neither theta nor eta need be without
           const Values theta = random_grid(K, q, 2, 1);
           Values eta(n, K, 2), expected(n, K);
-          cpu_backend<T>(2)->linear_predictor(X.view(), theta, eta);
+          words<T>(2)->linear_predictor(X.view(), theta, eta);
           for (index i = 0; i < n; ++i)
             for (index k = 0; k < K; ++k)
               for (index j = 0; j < q; ++j)
@@ -93,7 +93,7 @@ TEST_CASE_TEMPLATE("gradient and gradient_rows are a_i (x) x_i, summed and apart
         const RandomDesign<T> X(n, q, q % 2 == 1);
         const Values a = random_grid(n, K, 3, 1);
         Values sum = random_grid(K, q, 4, 2), rows(n, K * q, 2), expected(n, K * q);
-        const auto cpu = cpu_backend<T>(2);
+        const auto cpu = words<T>(2);
         cpu->gradient(X.view(), a, sum);
         cpu->gradient_rows(X.view(), a, rows);
         for (index i = 0; i < n; ++i)
@@ -127,8 +127,7 @@ TEST_CASE_TEMPLATE("hessian_product is V times the whole Hessian, ties included"
             }
             const Values V = random_grid(B, K * q, 6, 1);
             Values out = random_grid(B, K * q, 7, 2);
-            cpu_backend<T>(2)->hessian_product(X.view(), W.view(), penalty, tie, V,
-                                               out);
+            words<T>(2)->hessian_product(X.view(), W.view(), penalty, tie, V, out);
             const Values H = naive_hessian(X.view(), W.view(), K, penalty);
             CAPTURE(n);
             CAPTURE(q);
@@ -150,15 +149,14 @@ TEST_CASE_TEMPLATE("hessian_product of a block too large for copies is the same"
       const std::vector<double> penalty = random_penalty(q);
       const Values V = random_grid(B, K * q, 6, 1);
       Values out = random_grid(B, K * q, 7, 2), some(5, K * q), first(5, K * q);
-      const auto cpu = cpu_backend<T>(2);
+      const auto cpu = words<T>(2);
       cpu->hessian_product(X.view(), W.view(), penalty, {}, V, out);
       cpu->hessian_product(X.view(), W.view(), penalty, {}, V.view().block(0, 5), some);
       cpu->copy(Matrix(out).block(0, 5), first);
       CHECK(relative_error(first, some) < 1e-13);
       CHECK(out.gaps_untouched());
       CHECK(same_for_any_threads([&](int threads) {
-        cpu_backend<T>(threads)->hessian_product(X.view(), W.view(), penalty, {}, V,
-                                                 out);
+        words<T>(threads)->hessian_product(X.view(), W.view(), penalty, {}, V, out);
         return out;
       }));
     }
@@ -175,7 +173,7 @@ TEST_CASE_TEMPLATE("hessian_diagonal is the diagonal of the whole Hessian", T, d
         const RandomWeights W(kind, n, K);
         const std::vector<double> penalty = random_penalty(q);
         Values out = random_grid(1, K * q, 7), expected(1, K * q);
-        cpu_backend<T>(2)->hessian_diagonal(X.view(), W.view(), penalty, out);
+        words<T>(2)->hessian_diagonal(X.view(), W.view(), penalty, out);
         const Values H = naive_hessian(X.view(), W.view(), K, penalty);
         for (index j = 0; j < K * q; ++j)
           expected(0, j) = H(j, j);
@@ -193,22 +191,22 @@ TEST_CASE_TEMPLATE("words on rows give the same bits for any number of threads",
     const std::vector<double> penalty = random_penalty(q);
     CHECK(same_for_any_threads([&](int threads) {
       Values eta(n, K);
-      cpu_backend<T>(threads)->linear_predictor(X.view(), random_grid(K, q, 2), eta);
+      words<T>(threads)->linear_predictor(X.view(), random_grid(K, q, 2), eta);
       return eta;
     }));
     CHECK(same_for_any_threads([&](int threads) {
       Values g(K, q);
-      cpu_backend<T>(threads)->gradient(X.view(), a, g);
+      words<T>(threads)->gradient(X.view(), a, g);
       return g;
     }));
     CHECK(same_for_any_threads([&](int threads) {
       Values out(5, K * q);
-      cpu_backend<T>(threads)->hessian_product(X.view(), W.view(), penalty, {}, V, out);
+      words<T>(threads)->hessian_product(X.view(), W.view(), penalty, {}, V, out);
       return out;
     }));
     CHECK(same_for_any_threads([&](int threads) {
       Values out(1, K * q);
-      cpu_backend<T>(threads)->hessian_diagonal(X.view(), W.view(), penalty, out);
+      words<T>(threads)->hessian_diagonal(X.view(), W.view(), penalty, out);
       return out;
     }));
   }

@@ -96,8 +96,8 @@ struct TestRows {
 TEST_CASE_TEMPLATE("a score is a test direction times a scaled row", T, double, float) {
   const Grid<T> features(2, 2, {1, 2, 3, 4});
   Grid<T> out(1, 2);
-  cpu_backend<T>(1)->score({features, true}, Values(2, 1, {2, -1}),
-                           Values(1, 3, {1, 1, 10}), out);
+  words<T>(1)->score({features, true}, Values(2, 1, {2, -1}), Values(1, 3, {1, 1, 10}),
+                     out);
   CHECK(out.same_bits(Grid<T>(1, 2, {26, -17})));
 }
 
@@ -111,7 +111,7 @@ TEST_CASE_TEMPLATE("scores are V (a (x) X)' for all odd sizes", T, double, float
           const RandomDesign<T> X(n, q, q > 1);
           const Values a = random_grid(n, K, 50, 1), V = random_grid(m, K * q, 51, 2);
           Grid<T> out(m, n, 3);
-          cpu_backend<T>(2)->score(X.view(), a, V, out);
+          words<T>(2)->score(X.view(), a, V, out);
           CAPTURE(n);
           CAPTURE(m);
           CAPTURE(K);
@@ -132,8 +132,7 @@ TEST_CASE_TEMPLATE("a change is what the target gains by the moved margins", T, 
       const TestRows test(c, m);
       const Values u = naive_scores(X.view(), a, V);  // rows t K + k
       Grid<T> out(m, n, 2);
-      cpu_backend<T>(2)->change(X.view(), a, V, c.family, c.target, test.y, test.eta,
-                                out);
+      words<T>(2)->change(X.view(), a, V, c.family, c.target, test.y, test.eta, out);
       Values expected(m, n);
       for (index t = 0; t < m; ++t)
         for (index i = 0; i < n; ++i) {
@@ -161,15 +160,14 @@ TEST_CASE_TEMPLATE("scores and changes give the same bits for any number of thre
   const Values a = random_grid(n, K, 50);
   CHECK(same_for_any_threads([&](int threads) {
     Grid<T> out(m, n);
-    cpu_backend<T>(threads)->score(X.view(), a, random_grid(m, K * q, 51), out);
+    words<T>(threads)->score(X.view(), a, random_grid(m, K * q, 51), out);
     return out;
   }));
   const TestRows test({Family::multinomial, Target::loss, K}, 20);
   CHECK(same_for_any_threads([&](int threads) {
     Grid<T> out(20, n);
-    cpu_backend<T>(threads)->change(X.view(), a, random_grid(20 * K, K * q, 51),
-                                    Family::multinomial, Target::loss, test.y, test.eta,
-                                    out);
+    words<T>(threads)->change(X.view(), a, random_grid(20 * K, K * q, 51),
+                              Family::multinomial, Target::loss, test.y, test.eta, out);
     return out;
   }));
 }
@@ -177,8 +175,8 @@ TEST_CASE_TEMPLATE("scores and changes give the same bits for any number of thre
 TEST_CASE("scores of rows without a residual are exact zeros") {
   const RandomDesign<double> X(300, 5, true);
   Values out = random_grid(7, 300, 1);
-  cpu_backend<double>(2)->score(X.view(), Values(300, 1), random_grid(7, 5, 51), out);
-  CHECK(cpu_backend<double>(1)->max_abs(out) == 0);
+  words<double>(2)->score(X.view(), Values(300, 1), random_grid(7, 5, 51), out);
+  CHECK(words<double>(1)->max_abs(out) == 0);
 }
 
 }  // namespace upweight::test

@@ -14,7 +14,7 @@ TEST_CASE_TEMPLATE("words on sparse rows give what one computes by hand", T, dou
   const std::int64_t starts[] = {0, 1, 1, 3};
   const Design<T> X = sparse_design(SparseView<T>{values, columns, starts}, 3, 3, true);
   CHECK(X.entries() == 3);
-  const auto cpu = cpu_backend<T>(1);
+  const auto cpu = words<T>(1);
   Values eta(3, 1), g(1, 4), product(1, 4), H(4, 4), none;
   cpu->linear_predictor(X, Values(1, 4, {1, 10, 100, 1000}), eta);
   CHECK(eta.same_bits(Values(3, 1, {1020, 1000, 1301})));
@@ -164,7 +164,7 @@ TEST_CASE_TEMPLATE("a block of sparse rows is a design of those rows", T, double
     const RandomWeights W(RandomWeights::separable, count, 1);
     const std::vector<double> penalty(61, 0.0);
     Values eta(count, 6), expected(count, 6), g(6, 61), eg(6, 61), h(6, 61), eh(6, 61);
-    const auto cpu = cpu_backend<T>(2);
+    const auto cpu = words<T>(2);
     cpu->linear_predictor(sparse, V, eta);
     cpu->linear_predictor(dense, V, expected);
     cpu->gradient(sparse, a, g);
@@ -186,7 +186,7 @@ TEST_CASE_TEMPLATE("words on sparse rows give the same bits for any number of th
     const auto same = [&](index m, index cols, const auto& word) {
       return same_for_any_threads([&](int threads) {
         Values out(m, cols);
-        word(*cpu_backend<T>(threads), Matrix(out));
+        word(*words<T>(threads), Matrix(out));
         return out;
       });
     };
@@ -215,7 +215,7 @@ TEST_CASE_TEMPLATE("words on sparse rows give the same bits for any number of th
     const Values a = random_grid(s.n, 1, 3), V = random_grid(33, q, 6);
     CHECK(same_for_any_threads([&](int threads) {
       Grid<T> out(33, s.n);
-      cpu_backend<T>(threads)->score(rows, a, V, out);
+      words<T>(threads)->score(rows, a, V, out);
       return out;
     }));
     if (s.p < 100) {
@@ -225,9 +225,9 @@ TEST_CASE_TEMPLATE("words on sparse rows give the same bits for any number of th
                  Matrix());
       }));
     }
-    const TopK one = cpu_backend<T>(1)->top_k(rows, a, V, {}, {}, 10);
+    const TopK one = words<T>(1)->top_k(rows, a, V, {}, {}, 10);
     for (const int threads : {2, 3, 8}) {
-      const TopK top = cpu_backend<T>(threads)->top_k(rows, a, V, {}, {}, 10);
+      const TopK top = words<T>(threads)->top_k(rows, a, V, {}, {}, 10);
       CHECK(top.helpful == one.helpful);
       CHECK(top.harmful_scores == one.harmful_scores);
     }

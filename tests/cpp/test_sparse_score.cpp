@@ -37,8 +37,8 @@ TEST_CASE_TEMPLATE("scores and changes of sparse rows", T, double, float) {
         CAPTURE(K);
         CAPTURE(m);
         Grid<T> sparse(m * K, n, 3), dense(m * K, n);
-        cpu_backend<T>(2)->score(X.sparse(), a, V, sparse);
-        cpu_backend<T>(2)->score(X.dense(), a, V, dense);
+        words<T>(2)->score(X.sparse(), a, V, sparse);
+        words<T>(2)->score(X.dense(), a, V, dense);
         Values expected(m * K, n);
         for (index t = 0; t < m * K; ++t)
           for (index i = 0; i < n; ++i)
@@ -53,8 +53,8 @@ TEST_CASE_TEMPLATE("scores and changes of sparse rows", T, double, float) {
         Grid<T> changed(m, n, 1), whole(m, n);
         for (const Target target :
              {Target::loss, Target::margin, Target::probability}) {
-          cpu_backend<T>(2)->change(X.sparse(), a, V, family, target, y, eta, changed);
-          cpu_backend<T>(2)->change(X.dense(), a, V, family, target, y, eta, whole);
+          words<T>(2)->change(X.sparse(), a, V, family, target, y, eta, changed);
+          words<T>(2)->change(X.dense(), a, V, family, target, y, eta, whole);
           Values some(m, n);
           for (index t = 0; t < m; ++t)
             for (index i = 0; i < n; ++i)
@@ -79,7 +79,7 @@ TEST_CASE_TEMPLATE("top_k of sparse rows is the ends of the sorted scores", T, d
           a(i, k) = 0;
       const Values V = random_grid(m, K * q, 51);
       for (const index k : {index(1), std::min<index>(10, s.n), s.n}) {
-        const TopK top = cpu_backend<T>(2)->top_k(X.sparse(), a, V, {}, {}, k);
+        const TopK top = words<T>(2)->top_k(X.sparse(), a, V, {}, {}, k);
         CHECK(top.pairs_scanned == m * s.n);
         REQUIRE(top.helpful.size() == static_cast<std::size_t>(m * k));
         for (index t = 0; t < m; ++t) {
@@ -122,7 +122,7 @@ TEST_CASE_TEMPLATE("ties of sparse rows that are not zero go to the lower number
   for (index i = 0; i < 2000; ++i)
     a(i, 0) = i % 5 == 1 ? 0 : i % 2 == 0 ? 1 : -1;
   const TopK top =
-      cpu_backend<T>(2)->top_k(X.sparse(), a, Values(1, 4, {1, 1, 1, 1}), {}, {}, 4);
+      words<T>(2)->top_k(X.sparse(), a, Values(1, 4, {1, 1, 1, 1}), {}, {}, 4);
   CHECK(top.helpful == std::vector<std::int64_t>{0, 2, 4, 8});
   CHECK(top.harmful == std::vector<std::int64_t>{3, 5, 7, 9});
   CHECK(top.harmful_scores == std::vector<double>{-6, -6, -6, -6});

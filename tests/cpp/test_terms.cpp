@@ -50,7 +50,7 @@ struct Input {
   }
   [[nodiscard]] Terms run(int threads, bool weighted, bool moved) const {
     Terms out(eta.rows(), eta.cols());
-    out.summary = cpu_backend<double>(threads)->glm_terms(
+    out.summary = words<double>(threads)->glm_terms(
         family, y, weighted ? s.view() : ConstMatrix(), eta,
         moved ? direction.view() : ConstMatrix(), 0.5, out.eta, out.residual,
         out.diagonal, out.factor);
@@ -158,7 +158,7 @@ void check_against_naive(const Input& in, bool weighted, bool moved) {
 
 TEST_CASE("glm_terms of one row are what one computes by hand") {
   Values eta(1, 1), r(1, 1), w(1, 1);
-  const auto cpu = cpu_backend<double>(1);
+  const auto cpu = words<double>(1);
   const auto loss = [&](Family family, double y) {
     return cpu
         ->glm_terms(family, Values(1, 1, {y}), {}, Values(1, 1, {0}), {}, 0, eta, r, w,
@@ -207,7 +207,7 @@ TEST_CASE("glm_terms may write eta over itself") {
     const Input in(family, 301, 3);
     Terms apart = in.run(2, true, true), over(301, 3);
     over.eta = in.eta;
-    over.summary = cpu_backend<double>(2)->glm_terms(
+    over.summary = words<double>(2)->glm_terms(
         family, in.y, in.s, over.eta, in.direction, 0.5, over.eta, over.residual,
         over.diagonal, over.factor);
     CHECK(over.same_bits(apart));
@@ -246,7 +246,7 @@ TEST_CASE("target_gradient is the derivative of each target") {
     const index K = family == Family::multinomial ? 3 : 1;
     const Input in(family, 4099, K);
     Values loss(4099, K, 1), margin(4099, K, 1), probability(4099, K, 1);
-    const auto cpu = cpu_backend<double>(2);
+    const auto cpu = words<double>(2);
     cpu->target_gradient(family, Target::loss, in.y, in.eta, loss);
     cpu->target_gradient(family, Target::margin, in.y, in.eta, margin);
     cpu->target_gradient(family, Target::probability, in.y, in.eta, probability);

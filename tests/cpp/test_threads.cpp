@@ -108,7 +108,7 @@ TEST_CASE("every word on rows ends with Interrupted once poll says so") {
   const Values a = random_grid(5000, 1, 2), V = random_grid(700, 5, 3);
   const RandomWeights W(RandomWeights::separable, 5000, 1);
   Values H(5, 5), g(1, 5), eta(5000, 1), scores(700, 5000);
-  const auto cpu = cpu_backend<double>(2, [] { return true; });
+  const auto cpu = words<double>(2, [] { return true; });
   CHECK_THROWS_AS(cpu->linear_predictor(X.view(), g, eta), Interrupted);
   CHECK_THROWS_AS(cpu->gradient(X.view(), a, g), Interrupted);
   CHECK_THROWS_AS(
@@ -120,7 +120,7 @@ TEST_CASE("every word on rows ends with Interrupted once poll says so") {
 TEST_CASE("one backend serves many threads at once, each with the same bits") {
   const RandomDesign<float> X(3000, 9, true);
   const RandomWeights W(RandomWeights::softmax, 3000, 3);
-  const auto cpu = cpu_backend<float>(2);
+  const auto cpu = words<float>(2);
   const auto gram = [&] {
     Values H(27, 27), g(3, 9);
     cpu->gram(X.view(), W.view(), Coupling::full, random_penalty(9), W.factor, H, g);

@@ -57,7 +57,7 @@ struct ScanInput {
   }
 
   [[nodiscard]] TopK top(index k, int threads) const {
-    return cpu_backend<T>(threads)->top_k(X.view(), a, V, rows, tests, k);
+    return words<T>(threads)->top_k(X.view(), a, V, rows, tests, k);
   }
 
   /// Scores of one test row by the definition.

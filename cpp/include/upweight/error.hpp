@@ -3,6 +3,8 @@
 
 #include "upweight/view.hpp"
 
+#include <cstddef>
+#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -39,6 +41,22 @@ class IndefiniteError : public std::runtime_error {
 class Interrupted : public std::runtime_error {
 public:
   Interrupted() : std::runtime_error("interrupted") {}
+};
+
+/// A call of CUDA or of one of its libraries that failed: what was being done, and why.
+class CudaError : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// A device without room for what was asked.
+class DeviceMemoryError : public std::bad_alloc {
+public:
+  explicit DeviceMemoryError(std::size_t bytes)
+      : message_("the device has no room for " + std::to_string(bytes) + " bytes") {}
+  [[nodiscard]] const char* what() const noexcept override { return message_.c_str(); }
+
+private:
+  std::string message_;
 };
 
 }  // namespace upweight

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The CUDA backend: built where there is an nvcc (AUTO), demanded (ON), left out (OFF),
+# or built for the host's own processor in place of a GPU, for tests (HOST).
+set(UPWEIGHT_CUDA AUTO CACHE STRING "CUDA backend: AUTO, ON, OFF, or HOST for tests")
+set_property(CACHE UPWEIGHT_CUDA PROPERTY STRINGS AUTO ON OFF HOST)
+if(NOT UPWEIGHT_CUDA MATCHES "^(AUTO|ON|OFF|HOST)$")
+  message(FATAL_ERROR "UPWEIGHT_CUDA: expected AUTO, ON, OFF or HOST, got ${UPWEIGHT_CUDA}")
+endif()
+
+set(UPWEIGHT_CUDA_KIND none)
+if(UPWEIGHT_CUDA STREQUAL HOST)
+  set(UPWEIGHT_CUDA_KIND host)
+elseif(NOT UPWEIGHT_CUDA STREQUAL OFF)
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    if(NOT CMAKE_CUDA_ARCHITECTURES)
+      set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90)
+    endif()
+    enable_language(CUDA)
+    find_package(CUDAToolkit REQUIRED)
+    set(UPWEIGHT_CUDA_KIND nvcc)
+  elseif(UPWEIGHT_CUDA STREQUAL ON)
+    message(FATAL_ERROR "UPWEIGHT_CUDA=ON needs nvcc, and none was found: put it on the "
+      "PATH, set CUDACXX, or configure with UPWEIGHT_CUDA=OFF")
+  endif()
+endif()
+
+# Adds the backend's sources (.cu: our kernels, .cpp: calls of the runtime) to a target.
+function(upweight_add_cuda target)
+  set(folder "${PROJECT_SOURCE_DIR}/cpp/src/cuda")
+  if(UPWEIGHT_CUDA_KIND STREQUAL none)
+    target_sources(${target} PRIVATE "${folder}/no_cuda.cpp")
+    return()
+  endif()
+  list(TRANSFORM ARGN PREPEND "${folder}/" OUTPUT_VARIABLE sources)
+  if(UPWEIGHT_CUDA_KIND STREQUAL host)
+    list(REMOVE_ITEM sources "${folder}/libraries.cpp")  # the overlay's stands for it
+  endif()
+  set(kernels ${sources})
+  list(FILTER kernels INCLUDE REGEX "\\.cu$")
+  target_sources(${target} PRIVATE ${sources})
+  if(UPWEIGHT_CUDA_KIND STREQUAL host)
+    set(overlay "${PROJECT_SOURCE_DIR}/tests/cuda_on_host")
+    target_include_directories(${target} BEFORE PRIVATE "${overlay}")
+    target_sources(${target} PRIVATE "${overlay}/runtime.cpp" "${overlay}/libraries.cpp")
+    set_source_files_properties(${kernels} PROPERTIES
+      LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
+    return()
+  endif()
+  target_link_libraries(${target} PRIVATE CUDA::cudart_static ${CMAKE_DL_LIBS})
+  set_source_files_properties(${kernels} PROPERTIES
+    COMPILE_OPTIONS "--extended-lambda;--expt-relaxed-constexpr;--threads;0")
+  set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_RUNTIME_LIBRARY Static)
+endfunction()

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What stands for CUDA where it was not built.
+#include "upweight/cuda.hpp"
+#include "upweight/error.hpp"
+
+namespace upweight {
+
+static constexpr const char* not_built =
+    "this build has no CUDA backend (it was made without nvcc, or with "
+    "UPWEIGHT_CUDA=OFF)";
+
+template <class T>
+std::unique_ptr<Backend<T>> cuda_backend(const CudaOptions&, std::function<bool()>) {
+  throw CudaError(not_built);
+}
+
+CudaConfig cuda_config() {
+  CudaConfig config;
+  config.absent = not_built;
+  return config;
+}
+
+void cuda_library_folders(std::vector<std::string>) {}
+
+std::size_t cuda_free_memory(int) {
+  throw CudaError(not_built);
+}
+
+bool is_device_memory(const void*) {
+  return false;
+}
+
+template std::unique_ptr<Backend<double>> cuda_backend(const CudaOptions&,
+                                                       std::function<bool()>);
+template std::unique_ptr<Backend<float>> cuda_backend(const CudaOptions&,
+                                                      std::function<bool()>);
+
+}  // namespace upweight

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Blocks of a design's rows on the device, wherever the design lies. Rows of the host
+// come through two pinned buffers, so that the copy of a block overlaps with the work
+// on the one before it.
+#pragma once
+
+#include "cuda/device.hpp"
+#include "upweight/problem.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <vector>
+
+namespace upweight::cuda {
+
+template <class T>
+[[nodiscard]] bool on_device(const Design<T>& X) {
+  return is_device_memory(X.is_sparse() ? static_cast<const void*>(X.sparse.starts)
+                                        : X.features.data);
+}
+
+/// Pinned memory of the host, with its twin on the device: what carries a block.
+class Carrier {
+public:
+  Carrier(const Device& device, std::size_t bytes);
+  ~Carrier();
+  Carrier(const Carrier&) = delete;
+  Carrier& operator=(const Carrier&) = delete;
+
+  /// Waits until the last block that it carried is worked on, then gives its memory.
+  [[nodiscard]] char* host();
+  /// Sends the first `bytes`; work enqueued after this sees them at device().
+  void send(std::size_t bytes);
+  /// Sends from pinned memory of the caller's instead, rows of `width` bytes.
+  void send_from(const void* from, std::size_t pitch, std::size_t width,
+                 std::size_t height);
+  [[nodiscard]] char* device() const { return device_memory_; }
+  /// Says that all work on the block is enqueued.
+  void worked_on();
+
+private:
+  const Device& device_;
+  char *host_memory_ = nullptr, *device_memory_ = nullptr;
+  cudaEvent_t arrived_ = nullptr, done_ = nullptr;
+};
+
+/// Whether the host's pages are pinned, so that copies from them need no other buffer.
+[[nodiscard]] bool is_pinned(const void* data);
+
+/// A block of a design, row by row of which the k-th is row(k), as bytes of a carrier.
+template <class T>
+class BlockCopy {
+public:
+  /// Bytes that `count` rows take, the widest there are.
+  static std::size_t bytes(const Design<T>& X, const std::function<index(index)>& row,
+                           index first, index count) {
+    if (!X.is_sparse())
+      return static_cast<std::size_t>(count * X.features.cols) * sizeof(T);
+    index entries = 0;
+    for (index k = first; k < first + count; ++k)
+      entries += X.sparse.end(row(k)) - X.sparse.begin(row(k));
+    return offsets(count, entries).total;
+  }
+
+  /// Fills `to` and returns the block as it will lie at `there`.
+  static Design<T> fill(const Design<T>& X, const std::function<index(index)>& row,
+                        index first, index count, char* to, char* there) {
+    const index p = X.features.cols;
+    if (!X.is_sparse()) {
+      for (index k = 0; k < count; ++k)
+        std::memcpy(to + static_cast<std::size_t>(k * p) * sizeof(T),
+                    X.features.row(row(first + k)),
+                    static_cast<std::size_t>(p) * sizeof(T));
+      return {
+          MatrixView<const T>(reinterpret_cast<T*>(there), count, p), X.intercept, {}};
+    }
+    index entries = 0;
+    for (index k = first; k < first + count; ++k)
+      entries += X.sparse.end(row(k)) - X.sparse.begin(row(k));
+    const Offsets at = offsets(count, entries);
+    auto* starts = reinterpret_cast<std::int64_t*>(to);
+    auto* values = reinterpret_cast<T*>(to + at.values);
+    auto* columns = reinterpret_cast<std::int32_t*>(to + at.columns);
+    std::int64_t next = 0;
+    for (index k = 0; k < count; ++k) {
+      starts[k] = next;
+      for (index e = X.sparse.begin(row(first + k)); e < X.sparse.end(row(first + k));
+           ++e, ++next) {
+        values[next] = X.sparse.values[e];
+        columns[next] = X.sparse.columns[e];
+      }
+    }
+    starts[count] = next;
+    return sparse_design(
+        SparseView<T>{reinterpret_cast<T*>(there + at.values),
+                      reinterpret_cast<std::int32_t*>(there + at.columns),
+                      reinterpret_cast<std::int64_t*>(there)},
+        count, p, X.intercept);
+  }
+
+private:
+  struct Offsets {
+    std::size_t values, columns, total;
+  };
+  static Offsets offsets(index count, index entries) {
+    const std::size_t values = static_cast<std::size_t>(count + 1) * 8;
+    const std::size_t columns =
+        (values + static_cast<std::size_t>(entries) * sizeof(T) + 7) / 8 * 8;
+    return {values, columns, columns + static_cast<std::size_t>(entries) * 4};
+  }
+};
+
+/// work(block, first) for blocks of at most `most` rows, in order, each on the device.
+/// Work is enqueued on the device's stream; a block's memory serves again later.
+template <class T, class Work>
+void each_block(const Device& device, const Design<T>& X, index most,
+                const Work& work) {
+  if (on_device(X)) {
+    for (index first = 0; first < X.rows(); first += most) {
+      device.pause_point();
+      work(X.block(first, std::min(most, X.rows() - first)), first);
+    }
+    return;
+  }
+  each_carried_block(device, X, [](index k) { return k; }, X.rows(), most, true, work);
+}
+
+/// The same for rows of a design on the host in a given order.
+template <class T, class Work>
+void each_gathered_block(const Device& device, const Design<T>& X,
+                         const std::int64_t* rows, index count, const Work& work) {
+  each_carried_block(
+      device, X, [rows](index k) { return static_cast<index>(rows[k]); }, count,
+      index(1) << 20, false, work);
+}
+
+template <class T, class Work>
+void each_carried_block(const Device& device, const Design<T>& X,
+                        const std::function<index(index)>& row, index rows, index most,
+                        bool in_order, const Work& work) {
+  constexpr std::size_t block_bytes = std::size_t(32) << 20;
+  const std::size_t row_bytes =
+      std::max<std::size_t>(BlockCopy<T>::bytes(X, row, 0, rows) /
+                                static_cast<std::size_t>(std::max<index>(rows, 1)),
+                            1);
+  most = std::clamp<index>(static_cast<index>(block_bytes / row_bytes), 1, most);
+  std::size_t largest = 0;
+  for (index first = 0; first < rows; first += most)
+    largest = std::max(
+        largest, BlockCopy<T>::bytes(X, row, first, std::min(most, rows - first)));
+  std::array<Carrier, 2> carriers{Carrier(device, largest), Carrier(device, largest)};
+  const bool direct = in_order && !X.is_sparse() && is_pinned(X.features.data);
+  for (index first = 0, turn = 0; first < rows; first += most, turn = 1 - turn) {
+    device.pause_point();
+    const index count = std::min(most, rows - first), p = X.features.cols;
+    Carrier& carrier = carriers[static_cast<std::size_t>(turn)];
+    Design<T> block;
+    if (direct) {
+      (void)carrier.host();
+      carrier.send_from(X.features.row(first),
+                        static_cast<std::size_t>(X.features.stride) * sizeof(T),
+                        static_cast<std::size_t>(p) * sizeof(T),
+                        static_cast<std::size_t>(count));
+      block = {MatrixView<const T>(reinterpret_cast<T*>(carrier.device()), count, p),
+               X.intercept,
+               {}};
+    } else {
+      char* to = carrier.host();
+      block = BlockCopy<T>::fill(X, row, first, count, to, carrier.device());
+      carrier.send(BlockCopy<T>::bytes(X, row, first, count));
+    }
+    work(block, first);
+    carrier.worked_on();
+  }
+}
+
+}  // namespace upweight::cuda

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What tests ask of the device that is the host.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace on_host {
+
+/// Kernels of this name fail to launch from now on; empty: none does.
+void fail_kernel(const std::string& name);
+/// Bytes that the device has in all.
+void set_memory(std::size_t bytes);
+/// Bytes of device memory that are allocated now.
+[[nodiscard]] std::size_t memory_in_use();
+/// Bytes that were copied from the host so far.
+[[nodiscard]] std::size_t bytes_to_device();
+
+}  // namespace on_host
