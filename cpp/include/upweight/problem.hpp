@@ -50,6 +50,9 @@ struct Design {
   MatrixView<const T> features;  // n x p; of a sparse matrix the shape, without data
   bool intercept = false;
   SparseView<T> sparse{};
+  /// The same entries by columns (CSC: a row of this view is a column), where a backend
+  /// is helped by them; empty otherwise, and in blocks of rows.
+  SparseView<T> by_columns{};
 
   [[nodiscard]] bool is_sparse() const { return sparse.starts != nullptr; }
   [[nodiscard]] index rows() const { return features.rows; }
@@ -61,10 +64,11 @@ struct Design {
   }
   [[nodiscard]] Design block(index first, index count) const {
     if (!is_sparse())
-      return {features.block(first, count), intercept, {}};
+      return {features.block(first, count), intercept, {}, {}};
     return {MatrixView<const T>(nullptr, count, features.cols, 0),
             intercept,
-            {sparse.values, sparse.columns, sparse.starts + first}};
+            {sparse.values, sparse.columns, sparse.starts + first},
+            {}};
   }
 };
 
@@ -72,7 +76,7 @@ struct Design {
 template <class T>
 [[nodiscard]] Design<T> sparse_design(SparseView<T> X, index rows, index p,
                                       bool intercept) {
-  return {MatrixView<const T>(nullptr, rows, p, 0), intercept, X};
+  return {MatrixView<const T>(nullptr, rows, p, 0), intercept, X, {}};
 }
 
 /// J(theta) = sum_i s_i l(y_i, eta_i) + 1/2 sum_j penalty_j |theta_j|^2.
