@@ -5,6 +5,7 @@
 #include "upweight/view.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace upweight {
@@ -120,6 +121,14 @@ struct RemainderRows {
   MatrixView<const R> mean;    // K x m: E y; of a hinge sigma((eta - y) / t)
 };
 
+/// A design where a backend's words read it fastest, and what keeps it there.
+template <class T>
+struct Resident {
+  Design<T> design;
+  std::shared_ptr<const void> memory;  // null where the caller's own arrays serve
+  index bytes = 0;                     // of that memory
+};
+
 /// The words that algorithms are written in. T is the type of the data matrix;
 /// everything derived from it is double. n rows, q columns (intercept included), K
 /// outputs, P = K q parameters ordered output by output. Outputs never alias inputs
@@ -131,6 +140,13 @@ public:
   virtual ~Backend() = default;
 
   // --- memory ---------------------------------------------------------------------
+  /// Whether matrices lie in the host's memory, so that the caller's arrays serve as
+  /// they are.
+  [[nodiscard]] virtual bool in_host_memory() const = 0;
+  /// A copy, in this backend's memory, of a design that lies elsewhere.
+  [[nodiscard]] virtual Resident<T> resident(const Design<T>& X) const = 0;
+  /// Waits until all results are there.
+  virtual void finish() const = 0;
   /// A matrix of zeros in this backend's memory.
   [[nodiscard]] virtual Array zeros(index rows, index cols) const = 0;
   [[nodiscard]] virtual SingleArray zeros_single(index rows, index cols) const = 0;

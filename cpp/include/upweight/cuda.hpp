@@ -47,6 +47,12 @@ struct CudaConfig {
 /// Folders in which cuBLAS and cuSOLVER are looked for, besides where the system looks.
 void cuda_library_folders(std::vector<std::string> folders);
 
+/// Row-major number of the first entry that is NaN or infinite, or -1, of a matrix on
+/// the device. One read of x.
+template <class T>
+[[nodiscard]] index cuda_first_nonfinite(MatrixView<const T> x,
+                                         const CudaOptions& options);
+
 /// Bytes that are free on a device.
 [[nodiscard]] std::size_t cuda_free_memory(int device);
 

@@ -13,6 +13,9 @@ class CpuBackend final : public Backend<T> {
 public:
   explicit CpuBackend(Threads threads) : threads_(std::move(threads)) {}
 
+  bool in_host_memory() const override { return true; }
+  Resident<T> resident(const Design<T>& X) const override { return {X, nullptr, 0}; }
+  void finish() const override {}
   Array zeros(index rows, index cols) const override;
   SingleArray zeros_single(index rows, index cols) const override;
   void copy(ConstMatrix from, Matrix to) const override;

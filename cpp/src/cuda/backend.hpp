@@ -16,6 +16,9 @@ public:
   explicit CudaBackend(std::shared_ptr<const Device> device)
       : device_(std::move(device)) {}
 
+  bool in_host_memory() const override { return false; }
+  Resident<T> resident(const Design<T>& X) const override;
+  void finish() const override { device_->synchronize(); }
   Array zeros(index rows, index cols) const override;
   SingleArray zeros_single(index rows, index cols) const override;
   void copy(ConstMatrix from, Matrix to) const override;

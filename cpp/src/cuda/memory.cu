@@ -84,4 +84,50 @@ double CudaBackend<T>::max_abs(ConstMatrix x) const {
 template class CudaBackend<double>;
 template class CudaBackend<float>;
 
+namespace {
+
+template <class T>
+index first_nonfinite(const Device& device, MatrixView<const T> x) {
+  const index rows = x.rows, cols = x.cols, none = rows * cols;
+  const Scratch<std::int64_t> found(device, rows + 1);
+  std::int64_t* of_rows = found.get();
+  // largest of the negated numbers: the first
+  each_row(device, "first_nonfinite", rows, cols,
+           [=] __device__(const Team& team, index i) {
+             double first = -static_cast<double>(none);
+             for (index j = team.rank(); j < cols; j += team.size())
+               if (!(std::fabs(static_cast<double>(x(i, j))) <=
+                     std::numeric_limits<double>::max())) {
+                 first = -static_cast<double>(i * cols + j);
+                 break;
+               }
+             of_rows[i] = static_cast<std::int64_t>(-team.max(first));
+           });
+  each_row(device, "first_nonfinite", 1, rows, [=] __device__(const Team& team, index) {
+    double first = -static_cast<double>(none);
+    for (index i = team.rank(); i < rows; i += team.size())
+      if (-static_cast<double>(of_rows[i]) > first)
+        first = -static_cast<double>(of_rows[i]);
+    of_rows[rows] = static_cast<std::int64_t>(-team.max(first));
+  });
+  std::int64_t first = 0;
+  to_host<std::int64_t>(device, {of_rows + rows, 1, 1}, &first);
+  return first == none ? -1 : static_cast<index>(first);
+}
+
+}  // namespace
+
 }  // namespace upweight::cuda
+
+namespace upweight {
+
+template <class T>
+index cuda_first_nonfinite(MatrixView<const T> x, const CudaOptions& options) {
+  const cuda::Device device(options, {});
+  return cuda::first_nonfinite(device, x);
+}
+
+template index cuda_first_nonfinite(MatrixView<const double>, const CudaOptions&);
+template index cuda_first_nonfinite(MatrixView<const float>, const CudaOptions&);
+
+}  // namespace upweight

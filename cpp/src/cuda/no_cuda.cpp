@@ -30,6 +30,13 @@ bool is_device_memory(const void*) {
   return false;
 }
 
+template <class T>
+index cuda_first_nonfinite(MatrixView<const T>, const CudaOptions&) {
+  throw CudaError(not_built);
+}
+
+template index cuda_first_nonfinite(MatrixView<const double>, const CudaOptions&);
+template index cuda_first_nonfinite(MatrixView<const float>, const CudaOptions&);
 template std::unique_ptr<Backend<double>> cuda_backend(const CudaOptions&,
                                                        std::function<bool()>);
 template std::unique_ptr<Backend<float>> cuda_backend(const CudaOptions&,
