@@ -9,7 +9,7 @@ import numpy as np
 
 import upweight as uw
 from upweight import _core
-from upweight._validate import resolve_threads
+from upweight._place import host
 
 from .. import workloads
 from ..competitors import (
@@ -28,7 +28,7 @@ def _prepare_gram(quick: bool) -> Prepared:
     X = (workloads.readmission(2000, 30, 10) if quick else workloads.readmission()).X
     w = np.random.default_rng(5).random(len(X)) / 4
     column = np.ascontiguousarray(w[:, None])
-    threads = resolve_threads(None)
+    place = host()
     n, p = X.shape
 
     def check(answers: dict[str, np.ndarray]) -> dict[str, float]:
@@ -39,7 +39,7 @@ def _prepare_gram(quick: bool) -> Prepared:
 
     return Prepared(
         arms={
-            "upweight": lambda: _core.gram(X, False, column, threads),
+            "upweight": lambda: _core.gram(X, False, column, place),
             "numpy": lambda: X.T @ (w[:, None] * X),
         },
         check=check,

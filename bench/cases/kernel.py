@@ -11,7 +11,7 @@ from scipy.linalg import lapack
 
 import upweight as uw
 from upweight import _core
-from upweight._validate import resolve_threads
+from upweight._place import host
 
 from ..runner import Case, Faster, Floor, Prepared
 from .scores import relative_error
@@ -99,7 +99,7 @@ def _prepare_factor(data: Callable[[bool], Any]) -> Callable[[bool], Prepared]:
         w = np.random.default_rng(0).uniform(0.01, 0.25, n)
         root, rows = np.sqrt(w)[None, :], np.arange(n, dtype=np.int64)
         B = np.asfortranarray(L2 * np.eye(n) + root.T * K * root)
-        threads = resolve_threads(None)
+        place = host()
 
         def check(answers: dict[str, Any]) -> dict[str, float]:
             R, info = answers["LAPACK, dpotrf"]
@@ -110,7 +110,7 @@ def _prepare_factor(data: Callable[[bool], Any]) -> Callable[[bool], Prepared]:
 
         return Prepared(
             arms={
-                "upweight": lambda: _core.dual_factor(K, root, rows, L2, threads),
+                "upweight": lambda: _core.dual_factor(K, root, rows, L2, place),
                 "LAPACK, dpotrf": lambda: lapack.dpotrf(B, overwrite_a=0, clean=0),
             },
             check=check,

@@ -8,8 +8,9 @@ import math
 import numpy as np
 
 from upweight import _core
+from upweight._place import host
 from upweight._sparse import core_rows
-from upweight._validate import resolve_threads, to_rows
+from upweight._validate import to_rows
 
 from .. import machine, workloads
 from ..runner import Case, Faster, Floor, Prepared
@@ -28,7 +29,7 @@ def _prepare_product(quick: bool) -> Prepared:
     V = rng.standard_normal((count, p))
     columns = np.ascontiguousarray(V.T)
     rows, weights = core_rows(to_rows(X, "X")), np.ascontiguousarray(w[:, None])
-    threads = resolve_threads(None)
+    place = host()
     # where no line of right-hand sides stays in a cache, an entry has one read for
     # X V and one read and written for X'(..), in each panel
     lines = X.nnz * 8.0 * PANEL * 3 * math.ceil(count / PANEL)
@@ -42,7 +43,7 @@ def _prepare_product(quick: bool) -> Prepared:
     return Prepared(
         arms={
             "upweight": lambda: _core.hessian_product(
-                rows, False, weights, L2, V, threads
+                rows, False, weights, L2, V, place
             ),
             "scipy": lambda: X.T @ (w[:, None] * (X @ columns)) + L2 * columns,
         },
@@ -58,7 +59,7 @@ def _prepare_scores(quick: bool) -> Prepared:
     a = rng.standard_normal((n, 1))
     V = rng.standard_normal((m, p))
     columns = np.ascontiguousarray(V.T)
-    rows, threads = core_rows(to_rows(X, "X")), resolve_threads(None)
+    rows, place = core_rows(to_rows(X, "X")), host()
 
     def check(answers: dict[str, np.ndarray]) -> dict[str, float]:
         error = relative_error(answers["upweight"], answers["scipy"].T)
@@ -67,7 +68,7 @@ def _prepare_scores(quick: bool) -> Prepared:
 
     return Prepared(
         arms={
-            "upweight": lambda: _core.score(rows, False, a, V, threads),
+            "upweight": lambda: _core.score(rows, False, a, V, place),
             "scipy": lambda: a * (X @ columns),
         },
         check=check,

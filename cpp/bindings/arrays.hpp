@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// NumPy arrays as views, without a copy; the Python layer has validated them.
+// NumPy arrays as views, without a copy where the backend reads the host's memory; the
+// Python layer has validated them.
 #pragma once
 
+#include "device_array.hpp"
+#include "place.hpp"
 #include "upweight/cpu.hpp"
 #include "upweight/error.hpp"
 #include "upweight/problem.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -88,8 +92,54 @@ auto released(const Work& work) {
 }
 
 template <class T>
-std::unique_ptr<Backend<T>> backend(int n_threads) {
-  return cpu_backend<T>(n_threads, SignalPoll());
+std::unique_ptr<Backend<T>> backend(const Place& place) {
+  if (place.on_device())
+    return cuda_backend<T>(place.cuda, SignalPoll());
+  return cpu_backend<T>(place.n_threads, SignalPoll());
+}
+
+/// A matrix of the host as a backend's words read it: itself, or a copy.
+class Given {
+public:
+  Given() = default;
+  Given(const auto& backend, ConstMatrix host) : view_(host) {
+    if (host.empty() || backend.in_host_memory())
+      return;
+    copy_ = backend.zeros(host.rows, host.cols);
+    if (host.stride == host.cols) {
+      backend.upload(host.data, copy_);
+    } else {
+      std::vector<double> dense(static_cast<std::size_t>(host.rows * host.cols));
+      for (index i = 0; i < host.rows; ++i)
+        std::copy_n(host.row(i), host.cols, dense.data() + i * host.cols);
+      backend.upload(dense.data(), copy_);
+    }
+    view_ = copy_.view();
+  }
+  operator ConstMatrix() const { return view_; }
+  [[nodiscard]] index rows() const { return view_.rows; }
+  [[nodiscard]] index cols() const { return view_.cols; }
+
+private:
+  Array copy_;
+  ConstMatrix view_;
+};
+
+/// A NumPy array (rows x cols) that fill(view) writes, wherever the backend's words do;
+/// without the GIL.
+template <class Fill>
+py::array_t<double> filled(const auto& backend, index rows, index cols,
+                           const Fill& fill) {
+  py::array_t<double> out({rows, cols});
+  const Matrix to(out.mutable_data(), rows, cols);
+  released([&] {
+    if (backend.in_host_memory())
+      return fill(to);
+    const Array there = backend.zeros(rows, cols);
+    fill(there.view());
+    backend.download(there, to.data);
+  });
+  return out;
 }
 
 /// Sparse rows (CSR) over NumPy arrays; the Python layer has checked and sorted them.
@@ -106,13 +156,16 @@ struct CsrRows {
   }
 };
 
-/// A dense array, or CsrRows, as rows of a design. `X` must outlive it.
+/// A dense array of the host or a device, or CsrRows, as rows of a design. `X` must
+/// outlive it.
 template <class T>
 Design<T> design_of(const py::object& X, bool intercept, const char* name) {
   if (py::isinstance<CsrRows<T>>(X)) {
     const auto& rows = X.cast<const CsrRows<T>&>();
     return sparse_design(rows.view(), rows.rows(), rows.width, intercept);
   }
+  if (py::isinstance<DeviceArray>(X))
+    return {X.cast<const DeviceArray&>().matrix<const T>(name), intercept, {}, {}};
   if (!py::isinstance<Input<T>>(X))
     throw py::type_error(std::string(name) + ": expected an array of the data's type");
   return {view<T>(py::reinterpret_borrow<Input<T>>(X), name), intercept, {}};
@@ -121,40 +174,11 @@ Design<T> design_of(const py::object& X, bool intercept, const char* name) {
 /// work(T()) for the type T of rows: float, or else double.
 template <class Work>
 auto by_type(const py::object& X, const Work& work) {
-  if (py::isinstance<CsrRows<float>>(X) || py::isinstance<Input<float>>(X))
+  const bool on_device = py::isinstance<DeviceArray>(X);
+  if (py::isinstance<CsrRows<float>>(X) || py::isinstance<Input<float>>(X) ||
+      (on_device && X.cast<const DeviceArray&>().is('f', 32)))
     return work(float());
   return work(double());
-}
-
-/// A problem that keeps its arrays alive.
-template <class T>
-struct HeldProblem {
-  Problem<T> problem;
-  py::object X;
-  Input<double> y;
-  py::object weights;
-  py::object row_gram;
-};
-
-template <class T>
-HeldProblem<T> hold(py::object X, bool intercept, Family family, index outputs,
-                    Input<double> y, py::object weights, std::vector<double> penalty,
-                    py::object row_gram) {
-  HeldProblem<T> held;
-  held.problem.design = design_of<T>(X, intercept, "X");
-  held.problem.family = family;
-  held.problem.outputs = outputs;
-  held.problem.y = view<double>(y, "y");
-  if (!weights.is_none())
-    held.problem.weights = view<double>(weights.cast<Input<double>>(), "sample_weight");
-  held.problem.penalty = std::move(penalty);
-  if (!row_gram.is_none())
-    held.problem.row_gram = view<double>(row_gram.cast<Input<double>>(), "row_gram");
-  held.row_gram = std::move(row_gram);
-  held.X = std::move(X);
-  held.y = std::move(y);
-  held.weights = std::move(weights);
-  return held;
 }
 
 }  // namespace upweight::python

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include "arrays.hpp"
+#include "problem.hpp"
 #include "upweight/influence.hpp"
 #include "upweight/leave_out.hpp"
 
@@ -16,19 +16,26 @@ namespace upweight::python {
 template <class T>
 class Engine {
 public:
-  Engine(HeldProblem<T> held, std::vector<double> theta,
-         const InfluenceOptions& options, int n_threads)
-      : held_(std::move(held)), backend_(backend<T>(n_threads)) {
+  /// `make` gives the problem on the backend.
+  template <class Make>
+  Engine(const Place& place, const Make& make, std::vector<double> theta,
+         const InfluenceOptions& options)
+      : backend_(backend<T>(place)), held_(make(*backend_)) {
     released([&] {
-      influence_.emplace(*backend_, held_.problem, std::move(theta), options);
+      held_->bring();
+      influence_.emplace(*backend_, **held_, std::move(theta), options);
     });
   }
   [[nodiscard]] const Influence<T>& operator*() const { return *influence_; }
   [[nodiscard]] const Influence<T>* operator->() const { return &*influence_; }
+  [[nodiscard]] const HeldProblem<T>& problem() const { return *held_; }
+
+  /// Labels of test rows, or other numbers of the host, as words read them.
+  [[nodiscard]] Given given(ConstMatrix host) const { return {*backend_, host}; }
 
 private:
-  HeldProblem<T> held_;
   std::unique_ptr<Backend<T>> backend_;
+  std::unique_ptr<HeldProblem<T>> held_;
   std::optional<Influence<T>> influence_;
 };
 

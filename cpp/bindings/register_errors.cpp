@@ -11,6 +11,9 @@ namespace py = pybind11;
 void register_errors(py::module_& module) {
   py::register_exception<SeparableError>(module, "SeparableError", PyExc_ValueError);
   py::register_exception<IndefiniteError>(module, "IndefiniteError", PyExc_ValueError);
+  py::register_exception<CudaError>(module, "CudaError", PyExc_RuntimeError);
+  py::register_exception<DeviceMemoryError>(module, "DeviceMemoryError",
+                                            PyExc_MemoryError);
   // SingularError carries the parameter's number, so that Python can name the column
   PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<py::object> singular;
   singular.call_once_and_store_result([&]() -> py::object {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "arrays.hpp"
+#include "problem.hpp"
 #include "registers.hpp"
 #include "upweight/newton.hpp"
 
@@ -12,10 +12,11 @@ namespace upweight::python {
 namespace {
 
 template <class T>
-py::dict fit(const HeldProblem<T>& held, std::vector<double> start,
-             const NewtonOptions& options, int n_threads) {
+py::dict fit(const Backend<T>& backend, HeldProblem<T>& held, std::vector<double> start,
+             const NewtonOptions& options) {
   const NewtonResult<T> result = released([&] {
-    return newton(*backend<T>(n_threads), held.problem, std::move(start), options);
+    held.bring();
+    return newton(backend, *held, std::move(start), options);
   });
   py::dict out;
   out["theta"] = py::array_t<double>(
@@ -25,17 +26,18 @@ py::dict fit(const HeldProblem<T>& held, std::vector<double> start,
   out["last_move"] = result.last_move;
   out["objective"] = result.objective;
   out["converged"] = result.converged;
+  out["streamed"] = held.streamed();
   return out;
 }
 
 }  // namespace
 
 void register_fit(py::module_& module) {
-  const py::class_<Family> family(module, "Family");
-  family.attr("gaussian") = Family(Family::gaussian);
-  family.attr("binomial") = Family(Family::binomial);
-  family.attr("multinomial") = Family(Family::multinomial);
-  family.attr("poisson") = Family(Family::poisson);
+  const py::class_<Family> type(module, "Family");
+  type.attr("gaussian") = Family(Family::gaussian);
+  type.attr("binomial") = Family(Family::binomial);
+  type.attr("multinomial") = Family(Family::multinomial);
+  type.attr("poisson") = Family(Family::poisson);
   module.def(
       "smooth_hinge",
       [](double temperature) { return Family(Family::smooth_hinge, temperature); },
@@ -43,43 +45,42 @@ void register_fit(py::module_& module) {
   module.def(
       "gram",
       [](const Input<double>& X, bool intercept, const Input<double>& weights,
-         int n_threads) {
+         const Place& place) {
         const Design<double> design{view<double>(X, "X"), intercept, {}};
-        const RowWeights W{view<double>(weights, "weights"), {}, 1.0, false};
+        const auto words = backend<double>(place);
+        const Given w(*words, view<double>(weights, "weights"));
         const index q = design.columns();
-        py::array_t<double> out({q, q});
-        const Matrix H(out.mutable_data(), q, q);
         const std::vector<double> none(static_cast<std::size_t>(q), 0.0);
-        released([&] {
-          backend<double>(n_threads)->gram(design, W, Coupling::shared, none, {}, H,
-                                           {});
+        return filled(*words, q, q, [&](Matrix H) {
+          words->gram(design, {w, {}, 1.0, false}, Coupling::shared, none, {}, H, {});
         });
-        return out;
       },
       "X' diag(w) X, upper triangle, for weights (n, 1).", py::arg("X").noconvert(),
-      py::arg("intercept"), py::arg("weights").noconvert(), py::arg("n_threads"));
+      py::arg("intercept"), py::arg("weights").noconvert(), py::arg("place"));
   module.def(
       "fit",
       [](const py::object& X, bool intercept, Family family, index outputs,
          const Input<double>& y, const py::object& weights,
          const std::vector<double>& penalty, const py::object& row_gram,
          const std::vector<double>& start, Solver solver, double cg_rtol, int max_iter,
-         bool hard_labels, int n_threads) {
+         bool hard_labels, bool streamed, const Place& place) {
         NewtonOptions options;
         options.solver = solver;
         options.cg.rtol = cg_rtol;
         options.max_iter = max_iter;
         options.hard_labels = hard_labels;
         return by_type(X, [&]<class T>(T) {
-          return fit<T>(
-              hold<T>(X, intercept, family, outputs, y, weights, penalty, row_gram),
-              start, options, n_threads);
+          const auto words = backend<T>(place);
+          HeldProblem<T> held(*words, X, intercept, family, outputs, y, weights,
+                              penalty, row_gram, streamed);
+          return fit<T>(*words, held, start, options);
         });
       },
       py::arg("X"), py::arg("intercept"), py::arg("family"), py::arg("outputs"),
       py::arg("y").noconvert(), py::arg("weights"), py::arg("penalty"),
       py::arg("row_gram"), py::arg("start"), py::arg("solver"), py::arg("cg_rtol"),
-      py::arg("max_iter"), py::arg("hard_labels"), py::arg("n_threads"));
+      py::arg("max_iter"), py::arg("hard_labels"), py::arg("streamed"),
+      py::arg("place"));
 }
 
 }  // namespace upweight::python

@@ -10,11 +10,21 @@
 namespace upweight::python {
 namespace {
 
-py::array_t<double> copy_of(ConstMatrix values) {
+py::array_t<double> copy_of(const auto& backend, ConstMatrix values) {
   py::array_t<double> out({values.rows, values.cols});
-  for (index i = 0; i < values.rows; ++i)
-    std::copy_n(values.row(i), values.cols, out.mutable_data(i, 0));
+  backend.download(values, out.mutable_data());
   return out;
+}
+
+/// Where scores go: an array of the host, or of the device.
+template <class T>
+MatrixView<T> destination(const py::object& out) {
+  if (py::isinstance<DeviceArray>(out))
+    return out.cast<const DeviceArray&>().matrix<T>("out");
+  if (!py::isinstance<Input<T>>(out))
+    throw py::type_error("out: expected an array of the data's type");
+  auto array = py::reinterpret_borrow<Input<T>>(out);
+  return writable<T>(array, "out");
 }
 
 template <class U>
@@ -50,112 +60,122 @@ Progress progress_of(const py::object& callable) {
 template <class T>
 void register_engine(py::module_& module, const char* name) {
   using E = Engine<T>;
-  // a (P x P) or (n x P) or (n x 1) result made by fill(influence, view)
-  const auto filled = [](index rows, index cols, const auto& fill) {
-    py::array_t<double> out({rows, cols});
-    const Matrix to(out.mutable_data(), rows, cols);
-    released([&] { fill(to); });
-    return out;
-  };
   py::class_<E>(module, name)
       .def(py::init([](py::object X, bool intercept, Family family, index outputs,
                        Input<double> y, py::object weights, std::vector<double> penalty,
                        py::object row_gram, std::vector<double> theta, Solver solver,
                        bool polish, bool hard_labels, double cg_rtol,
-                       Preconditioner preconditioner, int n_threads) {
+                       Preconditioner preconditioner, bool streamed,
+                       const Place& place) {
              InfluenceOptions options;
              options.solver = solver;
              options.polish = polish;
              options.hard_labels = hard_labels;
              options.cg.rtol = cg_rtol;
              options.preconditioner = preconditioner;
-             return std::make_unique<E>(
-                 hold<T>(std::move(X), intercept, family, outputs, std::move(y),
-                         std::move(weights), std::move(penalty), std::move(row_gram)),
-                 std::move(theta), options, n_threads);
+             const auto make = [&](const Backend<T>& words) {
+               return std::make_unique<HeldProblem<T>>(
+                   words, std::move(X), intercept, family, outputs, std::move(y),
+                   std::move(weights), std::move(penalty), std::move(row_gram),
+                   streamed);
+             };
+             return std::make_unique<E>(place, make, std::move(theta), options);
            }),
            py::arg("X"), py::arg("intercept"), py::arg("family"), py::arg("outputs"),
            py::arg("y").noconvert(), py::arg("weights"), py::arg("penalty"),
            py::arg("row_gram"), py::arg("theta"), py::arg("solver"), py::arg("polish"),
            py::arg("hard_labels"), py::arg("cg_rtol"), py::arg("preconditioner"),
-           py::arg("n_threads"))
+           py::arg("streamed"), py::arg("place"))
       .def(
           "scores",
           [](const E& self, const py::object& test, const Input<double>& y,
-             Target target, Method method, Input<T> out, const py::object& progress) {
+             Target target, Method method, const py::object& out,
+             const py::object& progress) {
             const Design<T> X =
                 design_of<T>(test, self->problem().design.intercept, "X_test");
-            const ConstMatrix labels = view<double>(y, "y_test");
-            const MatrixView<T> to = writable<T>(out, "out");
+            const Given labels = self.given(view<double>(y, "y_test"));
+            const MatrixView<T> to = destination<T>(out);
             const Progress tell = progress_of(progress);
-            released([&] { self->scores(X, labels, target, method, to, tell); });
+            released([&] {
+              self->scores(X, labels, target, method, to, tell);
+              self->backend().finish();
+            });
           },
           py::arg("test"), py::arg("y").noconvert(), py::arg("target"),
           py::arg("method"), py::arg("out").noconvert(), py::arg("progress"))
       .def(
           "mean_scores",
           [](const E& self, const py::object& test, const Input<double>& y,
-             Target target, Input<T> out) {
+             Target target, const py::object& out) {
             const Design<T> X =
                 design_of<T>(test, self->problem().design.intercept, "X_test");
-            const ConstMatrix labels = view<double>(y, "y_test");
-            const MatrixView<T> to = writable<T>(out, "out");
-            released([&] { self->mean_scores(X, labels, target, to); });
+            const Given labels = self.given(view<double>(y, "y_test"));
+            const MatrixView<T> to = destination<T>(out);
+            released([&] {
+              self->mean_scores(X, labels, target, to);
+              self->backend().finish();
+            });
           },
           py::arg("test"), py::arg("y").noconvert(), py::arg("target"),
           py::arg("out").noconvert())
       .def(
           "gradient_scores",
-          [](const E& self, const Input<double>& gradients, Input<T> out,
+          [](const E& self, const Input<double>& gradients, const py::object& out,
              const py::object& progress) {
-            const ConstMatrix G = view<double>(gradients, "gradients");
-            const MatrixView<T> to = writable<T>(out, "out");
+            const Given G = self.given(view<double>(gradients, "gradients"));
+            const MatrixView<T> to = destination<T>(out);
             const Progress tell = progress_of(progress);
-            released([&] { self->gradient_scores(G, to, tell); });
+            released([&] {
+              self->gradient_scores(G, to, tell);
+              self->backend().finish();
+            });
           },
           py::arg("gradients").noconvert(), py::arg("out").noconvert(),
           py::arg("progress"))
       .def(
           "products",
-          [](const E& self, const Input<double>& directions, Input<T> out) {
-            const ConstMatrix V = view<double>(directions, "directions");
-            const MatrixView<T> to = writable<T>(out, "out");
-            released([&] { self->products(V, to); });
+          [](const E& self, const Input<double>& directions, const py::object& out) {
+            const Given V = self.given(view<double>(directions, "directions"));
+            const MatrixView<T> to = destination<T>(out);
+            released([&] {
+              self->products(V, to);
+              self->backend().finish();
+            });
           },
           py::arg("directions").noconvert(), py::arg("out").noconvert())
       .def(
           "target_gradients",
-          [filled](const E& self, const py::object& test, const Input<double>& y,
-                   Target target) {
+          [](const E& self, const py::object& test, const Input<double>& y,
+             Target target) {
             const Design<T> X =
                 design_of<T>(test, self->problem().design.intercept, "X_test");
-            const ConstMatrix labels = view<double>(y, "y_test");
-            return filled(X.rows(), self->problem().parameters(), [&](Matrix out) {
-              self->target_gradients(X, labels, target, out);
-            });
+            const Given labels = self.given(view<double>(y, "y_test"));
+            return filled(
+                self->backend(), X.rows(), self->problem().parameters(),
+                [&](Matrix out) { self->target_gradients(X, labels, target, out); });
           },
           py::arg("test"), py::arg("y").noconvert(), py::arg("target"))
       .def(
           "sampled_solve",
-          [filled](const E& self, const Input<double>& right,
-                   const Input<std::int64_t>& sample, double scale) {
-            const ConstMatrix B = view<double>(right, "right");
+          [](const E& self, const Input<double>& right,
+             const Input<std::int64_t>& sample, double scale) {
+            const Given B = self.given(view<double>(right, "right"));
             const auto rows = matrix<const std::int64_t>(sample, "sample");
             double largest = 0;
-            py::array_t<double> v = filled(B.rows, B.cols, [&](Matrix out) {
-              largest =
-                  self->sampled_solve(B, rows.data, rows.rows, rows.cols, scale, out);
-            });
+            py::array_t<double> v =
+                filled(self->backend(), B.rows(), B.cols(), [&](Matrix out) {
+                  largest = self->sampled_solve(B, rows.data, rows.rows, rows.cols,
+                                                scale, out);
+                });
             return py::make_tuple(v, largest);
           },
           py::arg("right").noconvert(), py::arg("sample").noconvert(), py::arg("scale"))
       .def(
           "solve",
-          [filled](const E& self, const Input<double>& right,
-                   const py::object& progress) {
-            const ConstMatrix B = view<double>(right, "right");
+          [](const E& self, const Input<double>& right, const py::object& progress) {
+            const Given B = self.given(view<double>(right, "right"));
             const Progress tell = progress_of(progress);
-            return filled(B.rows, B.cols, [&](Matrix out) {
+            return filled(self->backend(), B.rows(), B.cols(), [&](Matrix out) {
               self->backend().copy(B, out);
               self->solve(out, tell);
             });
@@ -163,22 +183,23 @@ void register_engine(py::module_& module, const char* name) {
           py::arg("right").noconvert(), py::arg("progress"))
       .def(
           "gradient",
-          [filled](const E& self, const Input<double>& slopes) {
-            const ConstMatrix a = view<double>(slopes, "slopes");
+          [](const E& self, const Input<double>& slopes) {
+            const Given a = self.given(view<double>(slopes, "slopes"));
             const Problem<T>& problem = self->problem();
-            return filled(problem.outputs, problem.design.columns(), [&](Matrix out) {
-              self->backend().gradient(problem.design, a, out);
-            });
+            return filled(
+                self->backend(), problem.outputs, problem.design.columns(),
+                [&](Matrix out) { self->backend().gradient(problem.design, a, out); });
           },
           py::arg("slopes").noconvert())
       .def(
           "moves",
-          [filled](const E& self, const Input<double>& theta) {
-            const ConstMatrix step = view<double>(theta, "theta");
+          [](const E& self, const Input<double>& theta) {
+            const Given step = self.given(view<double>(theta, "theta"));
             const Problem<T>& problem = self->problem();
-            return filled(problem.design.rows(), problem.outputs, [&](Matrix out) {
-              self->backend().linear_predictor(problem.design, step, out);
-            });
+            return filled(self->backend(), problem.design.rows(), problem.outputs,
+                          [&](Matrix out) {
+                            self->backend().linear_predictor(problem.design, step, out);
+                          });
           },
           py::arg("theta").noconvert())
       .def(
@@ -187,7 +208,7 @@ void register_engine(py::module_& module, const char* name) {
              Target target, index k) {
             const Design<T> X =
                 design_of<T>(test, self->problem().design.intercept, "X_test");
-            const ConstMatrix labels = view<double>(y, "y_test");
+            const Given labels = self.given(view<double>(y, "y_test"));
             return top_tuple(released([&] { return self->top(X, labels, target, k); }),
                              X.rows());
           },
@@ -195,49 +216,53 @@ void register_engine(py::module_& module, const char* name) {
       .def(
           "gradient_top",
           [](const E& self, const Input<double>& gradients, index k) {
-            const ConstMatrix G = view<double>(gradients, "gradients");
+            const Given G = self.given(view<double>(gradients, "gradients"));
             return top_tuple(released([&] { return self->gradient_top(G, k); }),
-                             G.rows);
+                             G.rows());
           },
           py::arg("gradients").noconvert(), py::arg("k"))
       .def(
           "self_influence",
-          [filled](const E& self, const py::object& progress) {
+          [](const E& self, const py::object& progress) {
             const Progress tell = progress_of(progress);
-            return filled(self->problem().design.rows(), 1,
+            return filled(self->backend(), self->problem().design.rows(), 1,
                           [&](Matrix out) { self->self_influence(out, tell); });
           },
           py::arg("progress"))
       .def(
           "leverage",
-          [filled](const E& self, const py::object& progress) {
+          [](const E& self, const py::object& progress) {
             const Problem<T>& problem = self->problem();
             const bool each = coupling_of(problem.family) == Coupling::separate;
             const Progress tell = progress_of(progress);
-            return filled(problem.design.rows(), each ? problem.outputs : 1,
+            return filled(self->backend(), problem.design.rows(),
+                          each ? problem.outputs : 1,
                           [&](Matrix out) { self->leverage(out, tell); });
           },
           py::arg("progress"))
       .def("gradient_outer_product",
-           [filled](const E& self) {
+           [](const E& self) {
              const index P = self->problem().parameters();
-             return filled(P, P,
+             return filled(self->backend(), P, P,
                            [&](Matrix out) { self->gradient_outer_product(out); });
            })
       .def("inverse_hessian",
-           [filled](const E& self) {
+           [](const E& self) {
              const index P = self->problem().parameters();
-             return filled(P, P, [&](Matrix out) { self->inverse_hessian(out); });
+             return filled(self->backend(), P, P,
+                           [&](Matrix out) { self->inverse_hessian(out); });
            })
       .def("inverse_blocks",
-           [filled](const E& self) {
+           [](const E& self) {
              const Problem<T>& problem = self->problem();
-             return filled(problem.design.columns(), problem.parameters(),
+             return filled(self->backend(), problem.design.columns(),
+                           problem.parameters(),
                            [&](Matrix out) { self->inverse_blocks(out); });
            })
       .def("one_step_coefficients",
-           [filled](const E& self) {
-             return filled(self->problem().design.rows(), self->problem().parameters(),
+           [](const E& self) {
+             return filled(self->backend(), self->problem().design.rows(),
+                           self->problem().parameters(),
                            [&](Matrix out) { self->one_step_coefficients(out); });
            })
       .def(
@@ -259,32 +284,35 @@ void register_engine(py::module_& module, const char* name) {
           py::arg("tol"), py::arg("refine"))
       .def(
           "leave_out_deltas",
-          [filled](const E& self, const LeaveOut& left, index first, index count) {
-            return filled(count, self->problem().parameters(), [&](Matrix out) {
-              leave_out_deltas(*self, left, first, out);
-            });
+          [](const E& self, const LeaveOut& left, index first, index count) {
+            return filled(
+                self->backend(), count, self->problem().parameters(),
+                [&](Matrix out) { leave_out_deltas(*self, left, first, out); });
           },
           py::arg("left"), py::arg("first"), py::arg("count"))
       .def(
           "leave_out_scores",
           [](const E& self, const LeaveOut& left, const py::object& test,
-             const Input<double>& y, Target target, Input<T> out) {
+             const Input<double>& y, Target target, const py::object& out) {
             const Design<T> X =
                 design_of<T>(test, self->problem().design.intercept, "X_test");
-            const ConstMatrix labels = view<double>(y, "y_test");
-            const MatrixView<T> to = writable<T>(out, "out");
+            const Given labels = self.given(view<double>(y, "y_test"));
+            const MatrixView<T> to = destination<T>(out);
             std::vector<double> bound;
-            released(
-                [&] { leave_out_scores(*self, left, X, labels, target, to, bound); });
+            released([&] {
+              leave_out_scores(*self, left, X, labels, target, to, bound);
+              self->backend().finish();
+            });
             return vector_of(bound);
           },
           py::arg("left"), py::arg("test"), py::arg("y").noconvert(), py::arg("target"),
           py::arg("out").noconvert())
       .def("one_step_sqnorm",
-           [filled](const E& self) {
+           [](const E& self) {
              const Problem<T>& problem = self->problem();
              const bool whole = coupling_of(problem.family) == Coupling::full;
-             return filled(problem.design.rows(), whole ? 1 : problem.outputs,
+             return filled(self->backend(), problem.design.rows(),
+                           whole ? 1 : problem.outputs,
                            [&](Matrix out) { self->one_step_sqnorm(out); });
            })
       .def_property_readonly("theta",
@@ -293,11 +321,14 @@ void register_engine(py::module_& module, const char* name) {
                                    static_cast<py::ssize_t>(self->theta().size()),
                                    self->theta().data());
                              })
-      .def_property_readonly("residual",
-                             [](const E& self) { return copy_of(self->residual()); })
       .def_property_readonly(
-          "linear_predictor",
-          [](const E& self) { return copy_of(self->linear_predictor()); })
+          "residual",
+          [](const E& self) { return copy_of(self->backend(), self->residual()); })
+      .def_property_readonly("linear_predictor",
+                             [](const E& self) {
+                               return copy_of(self->backend(),
+                                              self->linear_predictor());
+                             })
       .def_property_readonly("polish",
                              [](const E& self) {
                                const Polish& polish = self->polish();
@@ -313,7 +344,11 @@ void register_engine(py::module_& module, const char* name) {
                                   totals.column_steps, totals.most_iterations,
                                   totals.worst_residual, totals.block_bytes);
           })
-      .def_property_readonly("nbytes", [](const E& self) { return self->bytes(); });
+      .def_property_readonly(
+          "nbytes",
+          [](const E& self) { return self->bytes() + self.problem().bytes(); })
+      .def_property_readonly("streamed",
+                             [](const E& self) { return self.problem().streamed(); });
 }
 
 }  // namespace

@@ -28,24 +28,24 @@ void register_rows_of(py::module_& module, const char* name) {
 /// A RowSpace with its backend.
 class Space {
 public:
-  Space(const Input<double>& K, int n_threads) : backend_(backend<double>(n_threads)) {
+  Space(const Input<double>& K, const Place& place) : backend_(backend<double>(place)) {
     const ConstMatrix given = view<double>(K, "K");
     released([&] {
+      const Given there(*backend_, given);
       Array copy = backend_->zeros(given.rows, given.cols);
-      backend_->copy(given, copy);
+      backend_->copy(there, copy);
       space_.emplace(*backend_, std::move(copy));
     });
   }
   [[nodiscard]] const RowSpace& operator*() const { return *space_; }
+  [[nodiscard]] const Backend<double>& words() const { return *backend_; }
 
   /// What fill(in, out) makes of rows `in`, with `width` columns.
   template <class Fill>
   py::array_t<double> mapped(const Input<double>& in, index width, Fill fill) const {
-    const ConstMatrix from = view<double>(in, "rows");
-    py::array_t<double> out({from.rows, width});
-    const Matrix to(out.mutable_data(), from.rows, width);
-    released([&] { ((*space_).*fill)(from, to); });
-    return out;
+    const Given from(*backend_, view<double>(in, "rows"));
+    return filled(*backend_, from.rows(), width,
+                  [&](Matrix to) { ((*space_).*fill)(from, to); });
   }
 
 private:
@@ -62,62 +62,52 @@ void register_row_space(py::module_& module) {
   module.def(
       "kernel",
       [](const py::object& Y, const py::object& X, Kernel::Kind kind, double gamma,
-         double coef0, int degree, int n_threads) {
+         double coef0, int degree, const Place& place) {
         const Design<double> left = design_of<double>(Y, false, "Y");
         const Design<double> right = design_of<double>(X, false, "X");
-        py::array_t<double> out({left.rows(), right.rows()});
-        const Matrix to(out.mutable_data(), left.rows(), right.rows());
         const bool same = Y.is(X);
-        released([&] {
-          backend<double>(n_threads)->kernel({kind, gamma, coef0, degree}, left, right,
-                                             same, to);
+        const auto words = backend<double>(place);
+        return filled(*words, left.rows(), right.rows(), [&](Matrix to) {
+          words->kernel({kind, gamma, coef0, degree}, left, right, same, to);
         });
-        return out;
       },
       "k(y_t, x_i) for the rows of Y (m, p) and X (n, p).", py::arg("Y"), py::arg("X"),
       py::arg("kind"), py::arg("gamma"), py::arg("coef0"), py::arg("degree"),
-      py::arg("n_threads"));
+      py::arg("place"));
   module.def(
       "combine_rows",
-      [](const py::object& X, const Input<double>& a, int n_threads) {
+      [](const py::object& X, const Input<double>& a, const Place& place) {
         const Design<double> design = design_of<double>(X, false, "X");
-        const ConstMatrix coefficients = view<double>(a, "a");
-        py::array_t<double> out({coefficients.cols, design.columns()});
-        const Matrix to(out.mutable_data(), coefficients.cols, design.columns());
-        released(
-            [&] { backend<double>(n_threads)->gradient(design, coefficients, to); });
-        return out;
+        const auto words = backend<double>(place);
+        const Given coefficients(*words, view<double>(a, "a"));
+        return filled(*words, coefficients.cols(), design.columns(),
+                      [&](Matrix to) { words->gradient(design, coefficients, to); });
       },
-      "a' X for a (n, K).", py::arg("X"), py::arg("a").noconvert(),
-      py::arg("n_threads"));
+      "a' X for a (n, K).", py::arg("X"), py::arg("a").noconvert(), py::arg("place"));
   module.def(
       "dual_factor",
       [](const Input<double>& K, const Input<double>& root,
-         const Input<std::int64_t>& rows, double l2, int n_threads) {
-        const ConstMatrix gram = view<double>(K, "K"), s = view<double>(root, "root");
+         const Input<std::int64_t>& rows, double l2, const Place& place) {
+        const auto words = backend<double>(place);
+        const Given gram(*words, view<double>(K, "K"));
+        const Given s(*words, view<double>(root, "root"));
         const std::int64_t* numbers = rows.data();
-        py::array_t<double> out({s.cols, s.cols});
-        const Matrix factor(out.mutable_data(), s.cols, s.cols);
-        released([&] {
-          const auto words = backend<double>(n_threads);
+        return filled(*words, s.cols(), s.cols(), [&](Matrix factor) {
           words->dual_gram(gram, numbers, s, l2, factor);
           (void)words->potrf(factor, 1, 0.0);
         });
-        return out;
       },
       "R'R = l2 I + diag(s) K[rows][:, rows] diag(s), for s (1, rows): a bench's.",
       py::arg("K").noconvert(), py::arg("root").noconvert(),
-      py::arg("rows").noconvert(), py::arg("l2"), py::arg("n_threads"));
+      py::arg("rows").noconvert(), py::arg("l2"), py::arg("place"));
   py::class_<Space>(module, "RowSpace")
-      .def(py::init<const Input<double>&, int>(), py::arg("K").noconvert(),
-           py::arg("n_threads"))
+      .def(py::init<const Input<double>&, const Place&>(), py::arg("K").noconvert(),
+           py::arg("place"))
       .def_property_readonly("rank", [](const Space& self) { return (*self).rank(); })
       .def("coordinates",
            [](const Space& self) {
-             py::array_t<double> out({(*self).rows(), (*self).rank()});
-             const Matrix to(out.mutable_data(), (*self).rows(), (*self).rank());
-             released([&] { (*self).coordinates(to); });
-             return out;
+             return filled(self.words(), (*self).rows(), (*self).rank(),
+                           [&](Matrix to) { (*self).coordinates(to); });
            })
       .def(
           "project",
@@ -155,64 +145,60 @@ void register_rows(py::module_& module) {
   module.def(
       "linear_predictor",
       [](const py::object& X, bool intercept, const Input<double>& theta,
-         int n_threads) {
-        const ConstMatrix parameters = view<double>(theta, "theta");
+         const Place& place) {
         return by_type(X, [&]<class T>(T) {
           const Design<T> design = design_of<T>(X, intercept, "X");
-          py::array_t<double> out({design.rows(), parameters.rows});
-          const Matrix eta(out.mutable_data(), design.rows(), parameters.rows);
-          released([&] {
-            backend<T>(n_threads)->linear_predictor(design, parameters, eta);
+          const auto words = backend<T>(place);
+          const Given parameters(*words, view<double>(theta, "theta"));
+          return filled(*words, design.rows(), parameters.rows(), [&](Matrix eta) {
+            words->linear_predictor(design, parameters, eta);
           });
-          return out;
         });
       },
       "X theta' for theta (K, q).", py::arg("X"), py::arg("intercept"),
-      py::arg("theta").noconvert(), py::arg("n_threads"));
+      py::arg("theta").noconvert(), py::arg("place"));
   module.def(
       "hessian_product",
       [](const py::object& X, bool intercept, const Input<double>& weights, double l2,
-         const Input<double>& vectors, int n_threads) {
-        const RowWeights W{view<double>(weights, "weights"), {}};
-        const ConstMatrix V = view<double>(vectors, "V");
+         const Input<double>& vectors, const Place& place) {
         return by_type(X, [&]<class T>(T) {
           const Design<T> design = design_of<T>(X, intercept, "X");
-          if (W.diagonal.rows != design.rows() || W.diagonal.cols != 1)
+          const auto words = backend<T>(place);
+          const Given w(*words, view<double>(weights, "weights"));
+          const Given V(*words, view<double>(vectors, "V"));
+          if (w.rows() != design.rows() || w.cols() != 1)
             throw std::invalid_argument("weights: expected shape (n, 1)");
-          if (V.cols != design.columns())
+          if (V.cols() != design.columns())
             throw std::invalid_argument("V: expected shape (B, q)");
-          std::vector<double> penalty(static_cast<std::size_t>(V.cols), l2);
+          std::vector<double> penalty(static_cast<std::size_t>(V.cols()), l2);
           if (intercept)
             penalty.back() = 0;
-          py::array_t<double> out({V.rows, V.cols});
-          const Matrix to(out.mutable_data(), V.rows, V.cols);
-          released([&] {
-            backend<T>(n_threads)->hessian_product(design, W, penalty, {}, V, to);
+          return filled(*words, V.rows(), V.cols(), [&](Matrix to) {
+            words->hessian_product(design, {w, {}}, penalty, {}, V, to);
           });
-          return out;
         });
       },
       "V (X' diag(w) X + l2) for V (B, q), one output: a bench's.", py::arg("X"),
       py::arg("intercept"), py::arg("weights").noconvert(), py::arg("l2"),
-      py::arg("V").noconvert(), py::arg("n_threads"));
+      py::arg("V").noconvert(), py::arg("place"));
   module.def(
       "score",
       [](const py::object& X, bool intercept, const Input<double>& a,
-         const Input<double>& vectors, int n_threads) {
+         const Input<double>& vectors, const Place& place) {
         const Design<double> design = design_of<double>(X, intercept, "X");
-        const ConstMatrix scale = view<double>(a, "a"), V = view<double>(vectors, "V");
-        if (scale.rows != design.rows())
+        const auto words = backend<double>(place);
+        const Given scale(*words, view<double>(a, "a"));
+        const Given V(*words, view<double>(vectors, "V"));
+        if (scale.rows() != design.rows())
           throw std::invalid_argument("a: expected shape (n, K)");
-        if (V.cols != scale.cols * design.columns())
+        if (V.cols() != scale.cols() * design.columns())
           throw std::invalid_argument("V: expected shape (m, K q)");
-        py::array_t<double> out({V.rows, design.rows()});
-        const Matrix to(out.mutable_data(), V.rows, design.rows());
-        released([&] { backend<double>(n_threads)->score(design, scale, V, to); });
-        return out;
+        return filled(*words, V.rows(), design.rows(),
+                      [&](Matrix to) { words->score(design, scale, V, to); });
       },
       "v_t . (a_i (x) x_i) for a (n, K) and V (m, K q): a bench's.", py::arg("X"),
       py::arg("intercept"), py::arg("a").noconvert(), py::arg("V").noconvert(),
-      py::arg("n_threads"));
+      py::arg("place"));
 }
 
 }  // namespace upweight::python

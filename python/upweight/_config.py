@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 
 from . import _core
-from ._validate import resolve_threads
+from ._device import cuda_state
+from ._validate import check_choice, resolve_threads
 
 
 def backends() -> dict[str, str]:
@@ -24,8 +26,23 @@ def backends() -> dict[str, str]:
     return {
         "numpy": "available",
         "cpu": "available",
-        "cuda": "not available: this build has no CUDA backend",
+        "cuda": cuda_state(),
     }
+
+
+def check_backend(backend: Any, names: tuple[str, ...]) -> None:
+    """Raise ValueError unless `backend` is one of `names` that is there, or "auto"."""
+    check_choice(backend, ("auto", *names), "backend")
+    state = "available" if backend == "auto" else backends()[backend]
+    if state != "available":
+        raise ValueError(f"backend: {backend!r} is {state}")
+
+
+def _gpu() -> dict[str, str]:
+    cuda = _core.cuda_config()
+    if not cuda["device"]:
+        return {}
+    return {"gpu": cuda["device"], "cuda": cuda["versions"]}
 
 
 def show_config() -> dict[str, str]:
@@ -44,6 +61,7 @@ def show_config() -> dict[str, str]:
         "compiler": core["compiler"],
         "blas": core["blas"],
         "instruction_set": core["instruction_set"],
+        **_gpu(),
         "threads": str(resolve_threads(None)),
         **{f"backend {name}": state for name, state in backends().items()},
     }

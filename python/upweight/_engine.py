@@ -40,6 +40,8 @@ class Engine(Protocol):
     @property
     def nbytes(self) -> int: ...
     @property
+    def streamed(self) -> bool: ...
+    @property
     def solves(self) -> Solves: ...
     def scores(
         self,
@@ -107,15 +109,16 @@ class TrainingData:
     row_gram: FloatArray | None = None  # (n, n) inner products, for the dual
 
 
-def cpu_engine(
+def core_engine(
     data: TrainingData,
     solver: str,
     polish: bool,
     cg_rtol: float,
     preconditioner: str,
-    n_threads: int,
+    place: Any,
+    streamed: bool = False,
 ) -> Solving:
-    """Return the compiled core on the host's processor."""
+    """Return the compiled core at a place; on a GPU rows of the host may stay there."""
     kind = _core.Influence32 if data.X.dtype == np.float32 else _core.Influence64
     model = data.model
     core = kind(
@@ -133,12 +136,13 @@ def cpu_engine(
         model.classes is not None and model.family != "gaussian",
         cg_rtol,
         getattr(_core.Preconditioner, preconditioner),
-        n_threads,
+        streamed,
+        place,
     )
-    return _CpuEngine(core)
+    return _CoreEngine(core)
 
 
-class _CpuEngine:
+class _CoreEngine:
     """Names of targets and methods to the core's enumerations, triangles to whole."""
 
     def __init__(self, core: Any) -> None:
@@ -170,6 +174,11 @@ class _CpuEngine:
     @property
     def nbytes(self) -> int:
         return int(self._core.nbytes)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether a GPU reads the rows block by block from the host's memory."""
+        return bool(self._core.streamed)
 
     @property
     def solves(self) -> Solves:

@@ -161,7 +161,7 @@ class Estimates(Removals):
             gradients = engine.target_gradients(test, targets, of)
         else:
             gradients = self._targets.gradients(of, X_test, y_test, "influence")
-        values = self._output(len(gradients), None, None)
-        error = self._output(len(gradients), None, None)
+        values = self._allocate((len(gradients), self.n_rows))
+        error = self._allocate((len(gradients), self.n_rows))
         engine.gradient_scores(gradients, values, None, error)
         return ScoreEstimate(values, error, self._lissa)

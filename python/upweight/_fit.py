@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._config import check_backend
 from ._model import LinearModel
+from ._place import place_of, resolve_backend
 from ._training import prepare, with_kernel
 from ._validate import check_number, resolve_threads
 
@@ -24,6 +26,7 @@ def fit(
     coef0: float = 1.0,
     degree: int = 3,
     max_iter: int = 100,
+    backend: str = "auto",
     n_threads: int | None = None,
 ) -> LinearModel:
     """Fit a model that is linear in its parameters.
@@ -70,6 +73,9 @@ def fit(
     max_iter : int, default 100
         Newton steps after which NotConvergedError is raised; of each temperature on
         the way, for a smooth hinge.
+    backend : {"auto", "cpu", "cuda"}
+        ``"auto"`` is ``"cuda"`` for an `X` that lies in a GPU's memory (CuPy, PyTorch,
+        anything with DLPack), else ``"cpu"``.
     n_threads : int, optional
         Threads; all usable cores by default. The result does not depend on it.
 
@@ -93,6 +99,8 @@ def fit(
     (2.0, 1.0)
     """
     training = prepare(X, y, family, fit_intercept, sample_weight, temperature)
+    check_backend(backend, ("cpu", "cuda"))
+    given = training.X
     penalty = check_number(l2, "l2")
     if kernel is not None:
         if penalty == 0:
@@ -104,5 +112,5 @@ def fit(
         penalty,
         training.start(),
         int(check_number(max_iter, "max_iter", least=1)),
-        resolve_threads(n_threads),
+        place_of(resolve_backend(backend, given), given, resolve_threads(n_threads)),
     )

@@ -5,21 +5,24 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._config import backends
-from ._engine import Engine, Solving, TrainingData, cpu_engine
+from . import _core
+from ._config import backends, check_backend
+from ._device import DeviceRows, destination, is_device_array
+from ._engine import Engine, Solving, TrainingData, core_engine
 from ._leave_out import LeftOut
 from ._lissa import LissaEngine, check_lissa
 from ._memory import available_memory, check_fits
 from ._model import LinearModel
 from ._numpy_engine import NumpyEngine
-from ._plan import SOLVERS, dual_is_defined, make_plan, shape_of
+from ._place import place_of, resolve_backend
+from ._plan import SOLVERS, device_bytes, dual_is_defined, make_plan, shape_of
 from ._results import Plan, Polish
 from ._row_sets import RowSets
 from ._row_space import RowSpace, RowSpaceEngine
@@ -46,7 +49,7 @@ _LARGE_MOVE = 0.1  # of a linear predictor: 2.5 points of probability
 
 def _copied_bytes(rows: Rows, given: Any) -> int:
     """Return the bytes of what is not the very arrays that were given."""
-    pairs: tuple[tuple[NDArray[Any], Any], ...]
+    pairs: tuple[tuple[Any, Any], ...]
     if isinstance(rows, SparseRows):
         pairs = (
             (rows.values, getattr(given, "data", None)),
@@ -58,6 +61,7 @@ def _copied_bytes(rows: Rows, given: Any) -> int:
     return sum(
         mine.nbytes
         for mine, theirs in pairs
+        if not isinstance(mine, DeviceRows)
         if not (isinstance(theirs, np.ndarray) and np.may_share_memory(mine, theirs))
     )
 
@@ -83,22 +87,16 @@ class Fitted:
         preconditioner: str = "auto",
         lissa: Mapping[str, Any] | None = None,
     ) -> None:
-        check_choice(backend, ("auto", *backends()), "backend")
+        check_backend(backend, tuple(backends()))
         check_choice(solver, SOLVERS, "solver")
         self._dtype = _check_dtype(dtype)
-        self._max_memory = (
-            available_memory()
-            if max_memory is None
-            else int(check_number(max_memory, "max_memory", least=1))
-        )
+        if max_memory is not None:
+            max_memory = int(check_number(max_memory, "max_memory", least=1))
+        self._max_memory = max_memory or available_memory()
         check_number(cg_rtol, "cg_rtol")
         check_choice(preconditioner, PRECONDITIONERS, "preconditioner")
         self._lissa = check_lissa(lissa, solver)
         threads = resolve_threads(n_threads)
-        self.backend = "cpu" if backend == "auto" else backend
-        state = backends()[self.backend]
-        if state != "available":
-            raise ValueError(f"backend: {self.backend!r} is {state}")
 
         adapted = adapt(model, X, y, sample_weight).at_temperature(temperature)
         fitted: LinearModel = adapted.model
@@ -122,6 +120,10 @@ class Fitted:
             rows: Rows = fitted.kernel.of_training(given)
         else:
             rows = to_rows(features, "X", dtype=self._dtype, columns=fitted.n_features)
+            given = rows
+        self.backend = resolve_backend(backend, given)
+        self._place = place_of(self.backend, given, threads)
+        self._give = given.giver if isinstance(given, DeviceRows) else None
         self._dtype = rows.dtype
         n = rows.shape[0]
         self.n_rows = n
@@ -132,6 +134,7 @@ class Fitted:
         copied = targets.nbytes
         copied += _copied_bytes(rows, adapted.X)
         self._copied = copied
+        self._streamed = False
         if fitted.kernel is not None and solver not in ("auto", "dual"):
             raise ValueError(
                 f"solver: expected 'dual' or 'auto' for a kernel model, got {solver!r}"
@@ -143,6 +146,8 @@ class Fitted:
             fitted, shape, copied, self.backend, solver, threads, self._max_memory,
             preconditioner, self._lissa,
         )  # fmt: skip
+        if self.backend == "cuda":
+            self._plan_device(rows, max_memory)
         self.solver = self.plan.solver
         if self.backend == "numpy" and fitted.kernel is None and solver != "lissa":
             self.solver = "cholesky"
@@ -155,17 +160,26 @@ class Fitted:
                 fitted.n_features, fitted.l2, fitted.fit_intercept, fitted.intercept_l2
             ),
         )
-        self._cg_rtol, self._threads = cg_rtol, threads
+        self._cg_rtol = cg_rtol
         self._preconditioner = preconditioner
         self._space: RowSpace | None = None
         if self.solver == "dual":
             self._space = RowSpace.make(
-                rows, fitted.kernel is not None, fitted.fit_intercept, threads,
-                self.backend,
+                rows, fitted.kernel is not None, fitted.fit_intercept, self._place,
+                naive=self.backend == "numpy",
             )  # fmt: skip
         names = column_names(features)
         with explain_singular(fitted.n_features, names, fitted.temperature):
             self._engine = self._make_engine(self._data, polish)
+        if self._engine.streamed and not self._streamed:
+            self._streamed = True
+            self.plan = replace(self.plan, data="streamed from the host in blocks")
+            warnings.warn(
+                "X: the GPU had no room for a copy; it is read block by block from the "
+                "host's memory, in every pass (see Influence.plan)",
+                ResourceWarning,
+                stacklevel=2,
+            )
         self.polish = Polish(*self._engine.polish)
         if adapted.smoothed:
             self.polish = _compared(self.polish, rows, fitted, self._engine)
@@ -215,8 +229,25 @@ class Fitted:
             solver = "cg"
         if solver == "dual" and data.row_gram is None:
             solver = "cholesky"  # in coordinates
-        return cpu_engine(
-            data, solver, polish, self._cg_rtol, self._preconditioner, self._threads
+        return core_engine(
+            data, solver, polish, self._cg_rtol, self._preconditioner, self._place,
+            self._streamed,
+        )  # fmt: skip
+
+    def _plan_device(self, rows: Rows, max_memory: int | None) -> None:
+        """Decide whether a GPU gets a copy of X, by what there is room for."""
+        if isinstance(rows, DeviceRows):
+            return
+        room = _core.cuda_free_memory(self._place.device)
+        room = min(room, max_memory or room)
+        size = device_bytes(rows)
+        self._streamed = self.plan.peak_bytes - self._copied + size > room
+        self.plan = replace(
+            self.plan,
+            data="streamed from the host in blocks"
+            if self._streamed
+            else "copied to the device",
+            resident_bytes=self.plan.resident_bytes + (0 if self._streamed else size),
         )
 
     def _at_optimum(self) -> TrainingData:
@@ -242,10 +273,21 @@ class Fitted:
         )  # fmt: skip
 
     def _output(
-        self, m: int, out: NDArray[Any] | None, reduce: str | None
-    ) -> NDArray[Any]:
+        self, m: int, out: Any, reduce: str | None
+    ) -> tuple[Any, Callable[[], NDArray[Any]]]:
+        """Return what an engine writes (m, n), and what makes the caller's of it."""
         shape = (self.n_rows,) if reduce == "mean" else (m, self.n_rows)
-        return self._allocate(shape, out)
+        if out is not None or self._give is None:
+            if is_device_array(out):
+                return self._device_output(shape, out), lambda: out
+            to = self._allocate(shape, out)
+            return to[None, :] if to.ndim == 1 else to, lambda: to
+        give = self._give
+        if self.solver in ("dual", "lissa"):  # whose engines work on the host
+            on_host = np.empty((m, self.n_rows), dtype=self._dtype)
+            return on_host, lambda: give.host(on_host.reshape(shape))
+        there = _core.DeviceArray.empty(shape, self._dtype.name, self._place)
+        return there, lambda: give.device(there)
 
     def _allocate(
         self, shape: tuple[int, ...], out: NDArray[Any] | None = None
@@ -266,6 +308,21 @@ class Fitted:
         if not out.flags.writeable or out.strides[-1] != out.itemsize:
             raise ValueError("out: expected a writable array with contiguous rows")
         return out
+
+    def _device_output(self, shape: tuple[int, ...], out: Any) -> Any:
+        if self.backend != "cuda" or self.solver in ("dual", "lissa"):
+            raise TypeError(
+                f"out: expected an array of the host's memory with backend="
+                f"{self.backend!r} and solver={self.solver!r}, got one of a GPU's"
+            )
+        if tuple(out.shape) != shape:
+            raise ValueError(f"out: expected shape {shape}, got {tuple(out.shape)}")
+        there = destination(out)
+        if there.dtype != self._dtype.name:
+            raise TypeError(
+                f"out: expected an array of {self._dtype}, got {there.dtype}"
+            )
+        return there
 
 
 def _compared(

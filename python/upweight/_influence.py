@@ -43,8 +43,11 @@ class Influence(Estimates):
         The targets it was fitted on, labels as they are.
     sample_weight : array-like of shape (n,), optional
         The weights it was fitted with. Class weights are the estimator's own.
-    backend : {"auto", "cpu", "numpy"}
-        ``"numpy"`` is the naive definition, for verification.
+    backend : {"auto", "cpu", "cuda", "numpy"}
+        ``"auto"`` is ``"cuda"`` for an `X` that lies in a GPU's memory (CuPy, PyTorch,
+        anything with DLPack), else ``"cpu"``. ``"cuda"`` with an `X` of the host copies
+        it to the GPU, or, where that has no room, reads it block by block in every
+        pass; `plan` says which. ``"numpy"`` is the naive definition, for verification.
     solver : {"auto", "cholesky", "dual", "cg", "mixed", "lissa"}
         ``"auto"`` takes what counted flops and bytes say is cheapest of the first
         three, for the Hessian and 1,000 test rows; `plan` has the choice and the
@@ -190,7 +193,8 @@ class Influence(Estimates):
 
         Returns
         -------
-        ndarray of shape (m, n), or (n,) with ``reduce="mean"``
+        array of shape (m, n), or (n,) with ``reduce="mean"``
+            NumPy's; of the kind of the training rows, when these lie in a GPU's memory.
             Entry [t, i]: predicted change of target t when training row i is removed.
             For a loss, positive = helpful, negative = harmful. ``solver="lissa"``
             estimates it: `score_estimate` also has the standard errors.
@@ -222,16 +226,16 @@ class Influence(Estimates):
             gradients = self._targets.gradients(of, X_test, y_test, method)
             if reduce == "mean":
                 gradients = gradients.mean(axis=0, keepdims=True)
-            out = self._output(len(gradients), out, reduce)
+            to, result = self._output(len(gradients), out, reduce)
             with self._bar(progress, len(gradients), "scores") as tell:
-                self._engine.gradient_scores(gradients, _two_dimensional(out), tell)
-            return out
+                self._engine.gradient_scores(gradients, to, tell)
+            return result()
         if method == "exact":
             found = self.leave_one_out(tol=tol).scores(X_test, y_test, of=of, out=out)
             return found.scores
         test, targets, of = self._targets.rows(X_test, y_test, of)
         m = 1 if reduce == "mean" else len(test)
-        out = self._output(m, out, reduce)
+        to, result = self._output(m, out, reduce)
         solves = m
         if method == "one_step":
             solves = m * self.model.n_outputs + self._leverage_solves()
@@ -240,10 +244,10 @@ class Influence(Estimates):
             self._bar(progress, solves, "scores") as tell,
         ):
             if reduce == "mean":
-                self._engine.mean_scores(test, targets, of, _two_dimensional(out))
+                self._engine.mean_scores(test, targets, of, to)
             else:
-                self._engine.scores(test, targets, of, method, out, tell)
-        return out
+                self._engine.scores(test, targets, of, method, to, tell)
+        return result()
 
     def top(
         self,
@@ -390,7 +394,3 @@ class Influence(Estimates):
                 f"{self.model.theta.shape[1]} columns"
             )
         return np.asarray((s * errors**2).sum(axis=0) / freedom)
-
-
-def _two_dimensional(out: NDArray[Any]) -> NDArray[Any]:
-    return out[None, :] if out.ndim == 1 else out

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._device import DeviceRows
 from ._memory import available_memory, check_fits
+from ._place import place_of
 from ._sparse import Rows, SparseRows, core_rows, dense, in_float64
 from ._validate import check_choice, check_count, check_number, resolve_threads, to_rows
 
@@ -22,7 +24,7 @@ KERNELS = ("linear", "rbf", "poly", "precomputed")
 def inner_products(
     A: Rows,
     B: Rows,
-    n_threads: int,
+    place: Any,
     kind: str = "linear",
     gamma: float = 1.0,
     coef0: float = 0.0,
@@ -32,7 +34,7 @@ def inner_products(
     name = getattr(_core.Kernel, kind)
     right = core_rows(in_float64(B))
     left = right if A is B else core_rows(in_float64(A))
-    found: FloatArray = _core.kernel(left, right, name, gamma, coef0, degree, n_threads)
+    found: FloatArray = _core.kernel(left, right, name, gamma, coef0, degree, place)
     return found
 
 
@@ -99,9 +101,10 @@ class KernelMap:
             "use fewer rows at a time",
         )
         if isinstance(self.kind, str):
+            beside = rows if isinstance(rows, DeviceRows) else self.rows
             return inner_products(
-                rows, self.rows, resolve_threads(None), self.kind, self.gamma,
-                self.coef0, self.degree,
+                rows, self.rows, place_of("cpu", beside, resolve_threads(None)),
+                self.kind, self.gamma, self.coef0, self.degree,
             )  # fmt: skip
         found = np.asarray(self.kind(_as_scipy(rows), _as_scipy(self.rows)))
         expected = (len(rows), len(self.rows))
@@ -163,7 +166,7 @@ def check_gamma(gamma: Any, X: Rows) -> float:
             size = len(X) * p
             variance = float((values**2).sum() / size - (values.sum() / size) ** 2)
         else:
-            variance = float(np.var(X, dtype=np.float64))
+            variance = float(np.var(dense(X)))
         return 1.0 / (p * variance) if variance > 0 else 1.0
     if isinstance(gamma, str) and gamma == "auto":
         return 1.0 / p
@@ -186,7 +189,7 @@ def _equal(A: Rows, B: Rows) -> bool:
 def _as_scipy(X: Rows) -> Any:
     """Return rows as a user's function takes them."""
     if not isinstance(X, SparseRows):
-        return X
+        return X if isinstance(X, np.ndarray) else dense(X)
     from scipy.sparse import csr_array
 
     entries = slice(X.starts[0], X.starts[-1])

@@ -138,7 +138,7 @@ class LissaEngine:
     def __getattr__(self, name: str) -> Any:
         if name in ("theta", "residual", "linear_predictor", "polish", "nbytes"):
             return getattr(self._engine, name)
-        if name in ("solves", "gradient_outer_product"):
+        if name in ("solves", "streamed", "gradient_outer_product"):
             return getattr(self._engine, name)
         raise ValueError(
             f"solver: 'lissa' estimates scores(method='influence') only, for "

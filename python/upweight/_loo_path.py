@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ._engine import TrainingData, cpu_engine
+from ._config import check_backend
+from ._engine import TrainingData, core_engine
 from ._leave_out import ROUTES, row_losses
 from ._memory import available_memory, check_fits
 from ._model import FloatArray, LinearModel
+from ._place import place_of, resolve_backend
 from ._ridge_path import RidgePath, ridge_path
 from ._row_space import RowSpace
 from ._sparse import SparseRows
@@ -135,6 +137,7 @@ def loo_path(
     temperature: float | None = None,
     tol: float = 1e-6,
     keep_rows: bool = True,
+    backend: str = "auto",
     n_threads: int | None = None,
 ) -> LooPath:
     """Fit a path of penalties and score each by leave-one-out, without refits.
@@ -147,7 +150,7 @@ def loo_path(
 
     Parameters
     ----------
-    X, y, family, fit_intercept, sample_weight, temperature, n_threads
+    X, y, family, fit_intercept, sample_weight, temperature, backend, n_threads
         As in :func:`fit`. Products and decompositions of gaussian models are NumPy's
         and run on the threads of its BLAS.
     l2s : array-like of shape (L,)
@@ -193,6 +196,7 @@ def loo_path(
     if not isinstance(keep_rows, (bool, np.bool_)):
         raise TypeError(f"keep_rows: expected True or False, got {keep_rows!r}")
     threads = resolve_threads(n_threads)
+    check_backend(backend, ("cpu", "cuda"))
     training = prepare(X, y, family, fit_intercept, sample_weight, temperature)
     if keep_rows:
         n, K, L = len(training.X), training.outputs, len(penalties)
@@ -210,7 +214,8 @@ def loo_path(
             for theta, l2 in zip(found.theta, penalties, strict=True)
         ]
     else:
-        found, models = _warm_path(training, penalties, tol, bool(keep_rows), threads)
+        place = place_of(resolve_backend(backend, training.X), training.X, threads)
+        found, models = _warm_path(training, penalties, tol, bool(keep_rows), place)
     return LooPath(
         penalties,
         found.loss,
@@ -241,53 +246,53 @@ def _check_penalties(l2s: Any) -> FloatArray:
 
 
 def _warm_path(
-    training: Training, l2s: FloatArray, tol: float, keep_rows: bool, threads: int
+    training: Training, l2s: FloatArray, tol: float, keep_rows: bool, place: Any
 ) -> tuple[RidgePath, list[LinearModel]]:
     """Fit from the largest penalty to the smallest, and leave every row out at each."""
     n, K, L = len(training.X), training.outputs, len(l2s)
     space = None
     if training.X.shape[1] > n and l2s.min() > 0:  # n coordinates, for all penalties
-        space = RowSpace.make(training.X, False, training.fit_intercept, threads)
+        space = RowSpace.make(training.X, False, training.fit_intercept, place)
         wide, training = training, training.within(space)
     loss, loss_error, error_bound = np.empty((3, L))
     margin = np.empty((L, n, K)) if keep_rows else None
     models: dict[int, LinearModel] = {}
-    for place, model in _fitted(training, l2s, threads):
-        models[place] = model
-        eta, bound = _held_out(training, model, tol, threads)
+    for at, model in _fitted(training, l2s, place):
+        models[at] = model
+        eta, bound = _held_out(training, model, tol, place)
         losses = row_losses(training.family, training.y, eta)
         s = np.ones(n) if training.weights is None else training.weights[:, 0]
-        loss[place] = s @ losses / s.sum()
+        loss[at] = s @ losses / s.sum()
         rise = _largest_rise(training, eta, bound, losses)
-        loss_error[place] = s @ rise / s.sum()
-        error_bound[place] = bound.max()
+        loss_error[at] = s @ rise / s.sum()
+        error_bound[at] = bound.max()
         if margin is not None:
-            margin[place] = eta
-    theta = np.stack([models[place].theta for place in range(L)])
+            margin[at] = eta
+    theta = np.stack([models[at].theta for at in range(L)])
     if space is not None:
         theta = space.lift(theta)
-        for place, model in models.items():
-            models[place] = replace(
-                wide.model(theta[place], model.l2, n_iter=model.n_iter),
+        for at, model in models.items():
+            models[at] = replace(
+                wide.model(theta[at], model.l2, n_iter=model.n_iter),
                 gradient_norm=model.gradient_norm,
             )
     found = RidgePath(theta, margin, loss, loss_error, error_bound)
-    return found, [models[place] for place in range(L)]
+    return found, [models[at] for at in range(L)]
 
 
 def _fitted(
-    training: Training, l2s: FloatArray, threads: int
+    training: Training, l2s: FloatArray, place: Any
 ) -> Iterator[tuple[int, LinearModel]]:
-    """Yield place and model, each fitted from the optimum of the one before."""
+    """Yield position and model, each fitted from the optimum of the one before."""
     start = training.start()
-    for place in np.argsort(-l2s, kind="stable"):
-        model = training.fit(float(l2s[place]), start, _MAX_ITER, threads)
+    for at in np.argsort(-l2s, kind="stable"):
+        model = training.fit(float(l2s[at]), start, _MAX_ITER, place)
         start = model.theta.ravel().tolist()
-        yield int(place), model
+        yield int(at), model
 
 
 def _held_out(
-    training: Training, model: LinearModel, tol: float, threads: int
+    training: Training, model: LinearModel, tol: float, place: Any
 ) -> tuple[FloatArray, FloatArray]:
     """Return linear predictors without their row (n, K), and bounds (n,)."""
     penalty = penalty_vector(
@@ -297,7 +302,7 @@ def _held_out(
         training.X, training.y, training.weights, model, penalty, training.row_gram
     )
     solver = "cholesky" if training.row_gram is None else "dual"
-    engine = cpu_engine(data, solver, False, 1e-10, "auto", threads)
+    engine = core_engine(data, solver, False, 1e-10, "auto", place)
     n, eta = len(training.X), engine.linear_predictor.copy()
     bound = np.empty(n)
     at_once = max(1024, _REFINED_BYTES // (16 * model.theta.size))

@@ -59,6 +59,8 @@ class NumpyEngine:
         self.nbytes = int(self.residual.nbytes + self.linear_predictor.nbytes)
         self.solves: Solves = (0, 0, 0, 0, 0, 0, 0.0, 0)
 
+    streamed = False
+
     def coordinates(self, data: TrainingData) -> tuple[TrainingData, Solving]:
         return data, self
 

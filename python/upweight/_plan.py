@@ -64,6 +64,13 @@ class Shape:
         return 8 * self.rows * self.outputs * (4 if self.coupled else 3)
 
 
+def device_bytes(X: Rows) -> int:
+    """Return what a copy of X in a GPU's memory takes: sparse rows also by columns."""
+    if isinstance(X, SparseRows):
+        return 2 * (X.values.nbytes + X.columns.nbytes) + X.starts.nbytes
+    return X.nbytes
+
+
 def shape_of(X: Rows, model: LinearModel, weights: FloatArray | None = None) -> Shape:
     """Return the shape of a model's problem on rows of features."""
     idle = weights is not None and bool((weights == 0).any())

@@ -155,6 +155,9 @@ class Plan:
         Floating-point operations of one Hessian and its factor. With ``solver="cg"``
         of the longest sketch its preconditioner may take (one step with Jacobi's); with
         ``"lissa"`` of the recursions of one test row.
+    data : str
+        Where X is read: "as given", "copied to the device", or "streamed from the host
+        in blocks", for a GPU without room for it.
     runner_up : str or None
         The next best solver, what it would hold and cost; None when one was asked for.
     """
@@ -166,3 +169,4 @@ class Plan:
     peak_bytes: int
     setup_flops: float
     runner_up: str | None = None
+    data: str = "as given"

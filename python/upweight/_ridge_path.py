@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ._device import DeviceRows
 from ._model import FloatArray
 from ._sparse import dense
 from ._training import Training
@@ -37,7 +38,9 @@ class _Centred:
     """The data about their weighted means, which solve for the intercept."""
 
     def __init__(self, training: Training) -> None:
-        self.X, self.y = training.X, training.y
+        X = training.X  # a GPU's come to NumPy, whose decompositions these are
+        self.X = dense(X) if isinstance(X, DeviceRows) else X
+        self.y = training.y
         n, p = self.X.shape
         self.outputs = training.outputs
         s = np.ones(n) if training.weights is None else training.weights[:, 0]

@@ -35,7 +35,7 @@ class RowSpace:
     K: FloatArray  # (n, n) inner products
     is_kernel: bool
     intercept: bool
-    n_threads: int
+    place: Any  # of the core
     Z: FloatArray  # (n, rank)
 
     @classmethod
@@ -44,28 +44,28 @@ class RowSpace:
         X: Rows,
         is_kernel: bool,
         intercept: bool,
-        n_threads: int,
-        backend: str = "cpu",
+        place: Any,
+        naive: bool = False,
     ) -> RowSpace:
         """Return the row space of X (n, p), or of a kernel's matrix (n, n)."""
         rows = in_float64(X)
-        K = dense(rows) if is_kernel else inner_products(rows, rows, n_threads)
-        if backend == "numpy":
-            naive = reference.RowSpace(K)
-            return cls(naive, rows, K, is_kernel, intercept, n_threads, naive.Z)
+        K = dense(rows) if is_kernel else inner_products(rows, rows, place)
+        if naive:
+            space = reference.RowSpace(K)
+            return cls(space, rows, K, is_kernel, intercept, place, space.Z)
         try:
-            core = _core.RowSpace(np.ascontiguousarray(K), n_threads)
+            core = _core.RowSpace(np.ascontiguousarray(K), place)
         except _core.IndefiniteError as error:
             raise ValueError(str(error)) from None
         Z: FloatArray = core.coordinates()
-        return cls(core, rows, K, is_kernel, intercept, n_threads, Z)
+        return cls(core, rows, K, is_kernel, intercept, place, Z)
 
     def project(self, rows: Rows) -> FloatArray:
         """Return coordinates (m, rank) of rows (m, p)."""
         if self.is_kernel:
             cross = dense(rows)
         else:
-            cross = inner_products(rows, self.X, self.n_threads)
+            cross = inner_products(rows, self.X, self.place)
         found: FloatArray = self.core.project(np.ascontiguousarray(cross))
         return found
 
@@ -92,7 +92,7 @@ class RowSpace:
         a: FloatArray = self.core.lift(flat)
         if not self.is_kernel:
             a = _core.combine_rows(
-                core_rows(self.X), np.ascontiguousarray(a.T), self.n_threads
+                core_rows(self.X), np.ascontiguousarray(a.T), self.place
             )
         return self._with_intercept(a, values)
 
@@ -174,6 +174,10 @@ class RowSpaceEngine:
     @property
     def nbytes(self) -> int:
         return self._inner.nbytes + self.space.nbytes
+
+    @property
+    def streamed(self) -> bool:
+        return self._inner.streamed
 
     @property
     def solves(self) -> Solves:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._device import DeviceRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,7 @@ class SparseRows:
         return SparseRows(values, self.columns, self.starts, self.width)
 
 
-Rows = NDArray[Any] | SparseRows
+Rows = NDArray[Any] | SparseRows | DeviceRows
 
 
 def is_sparse(X: Any) -> bool:
@@ -90,7 +91,7 @@ def is_sparse(X: Any) -> bool:
 def row_norms(X: Rows) -> NDArray[np.float64]:
     """Return |x_i| of every row (m,)."""
     if not isinstance(X, SparseRows):
-        return np.asarray(np.sqrt((X.astype(np.float64) ** 2).sum(axis=1)))
+        return np.asarray(np.sqrt((dense(X) ** 2).sum(axis=1)))
     row = np.repeat(np.arange(len(X)), np.diff(X.starts))
     values = X.values[X.starts[0] : X.starts[-1]].astype(np.float64)
     return np.sqrt(np.bincount(row, values**2, minlength=len(X)))
@@ -98,28 +99,33 @@ def row_norms(X: Rows) -> NDArray[np.float64]:
 
 def core_rows(X: Rows) -> Any:
     """Return what the core takes for `X`."""
-    return X.core if isinstance(X, SparseRows) else X
+    return X if isinstance(X, np.ndarray) else X.core
 
 
 def in_float64(X: Rows) -> Rows:
     """Return rows with values in float64: themselves, where they are."""
     if isinstance(X, SparseRows):
         return X.astype(np.float64)
+    if isinstance(X, DeviceRows):
+        return X if X.dtype == np.float64 else dense(X)
     return np.ascontiguousarray(X, dtype=np.float64)
 
 
 def dense(X: Rows) -> NDArray[np.float64]:
     """Return rows as a dense float64 array."""
-    array = X.toarray() if isinstance(X, SparseRows) else X
+    array = X if isinstance(X, np.ndarray) else X.toarray()
     return np.asarray(array, dtype=np.float64)
 
 
 def linear_predictor(
     X: Rows, intercept: bool, theta: NDArray[np.float64], n_threads: int
 ) -> NDArray[np.float64]:
-    """Return eta (m, K) of rows for parameters (K, q)."""
+    """Return eta (m, K) of rows for parameters (K, q), computed where the rows lie."""
     parameters = np.ascontiguousarray(theta)
-    return _core.linear_predictor(core_rows(X), intercept, parameters, n_threads)
+    place = _core.Place("cpu", n_threads)
+    if isinstance(X, DeviceRows):
+        place = X.place
+    return _core.linear_predictor(core_rows(X), intercept, parameters, place)
 
 
 def sparse_frame(X: Any) -> Any:

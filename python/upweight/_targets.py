@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ._device import to_host
 from ._model import FloatArray, LinearModel
 from ._sparse import Rows, is_sparse
 from ._validate import check_choice, check_columns, encode_targets, to_matrix, to_rows
@@ -86,6 +87,7 @@ class TargetRows:
                 f"method: expected 'influence' with gradients, got {method!r}"
             )
         K, q = self._model.theta.shape
+        of = to_host(of)
         array = of if is_sparse(of) else np.asarray(of)  # to_matrix refuses it
         if array.ndim == 3 and array.shape[1:] == (K, q):
             array = array.reshape(len(array), K * q)

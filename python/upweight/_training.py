@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._device import DeviceRows
 from ._family import DEFAULT_TEMPERATURE, FAMILIES, core_family, family_of
 from ._kernel import KernelMap, make_kernel
 from ._memory import available_memory
 from ._model import FloatArray, LinearModel
-from ._plan import choose_for_fit, shape_of
+from ._plan import choose_for_fit, device_bytes, shape_of
 from ._row_space import RowSpace
 from ._sparse import Rows, core_rows
 from ._validate import (
@@ -53,6 +54,15 @@ class Training:
         shape = shape_of(self.X, self.model(theta, l2))
         return choose_for_fit(shape, l2, available_memory())
 
+    def streams(self, place: Any) -> bool:
+        """Whether a GPU should leave the rows in the host's memory."""
+        if place.backend != "cuda" or isinstance(self.X, DeviceRows):
+            return False
+        room = _core.cuda_free_memory(place.device)
+        K, q = self.outputs, self.X.shape[1] + int(self.fit_intercept)
+        own = 8 * (5 * len(self.X) * K + 2 * (K * q) ** 2)
+        return bool(device_bytes(self.X) + own > 0.8 * room)
+
     @property
     def temperature(self) -> float | None:
         """Temperature of a smooth hinge."""
@@ -88,15 +98,15 @@ class Training:
         l2: float,
         start: list[float],
         max_iter: int,
-        n_threads: int,
+        place: Any,
     ) -> LinearModel:
         """Return the minimiser, by Newton steps from the flat parameters `start`."""
         if self.row_gram is not None:
-            return self._newton(l2, start, max_iter, n_threads, "dual")
+            return self._newton(l2, start, max_iter, place, "dual")
         solver = self.solver(l2)
         if solver == "dual":
-            return self._dual(l2, start, max_iter, n_threads)
-        return self._newton(l2, start, max_iter, n_threads, solver)
+            return self._dual(l2, start, max_iter, place)
+        return self._newton(l2, start, max_iter, place, solver)
 
     def within(self, space: RowSpace) -> Training:
         """Return the same data in coordinates of the rows' span."""
@@ -114,7 +124,7 @@ class Training:
         l2: float,
         start: list[float],
         max_iter: int,
-        n_threads: int,
+        place: Any,
         solver: str,
     ) -> LinearModel:
         features = self.X.shape[1]
@@ -133,7 +143,8 @@ class Training:
                 1e-10,
                 max_iter,
                 self.classes is not None,
-                n_threads,
+                self.streams(place),
+                place,
             )
         if not result["converged"]:
             raise NotConvergedError(
@@ -150,11 +161,11 @@ class Training:
         )
 
     def _dual(
-        self, l2: float, start: list[float], max_iter: int, n_threads: int
+        self, l2: float, start: list[float], max_iter: int, place: Any
     ) -> LinearModel:
         """Fit in the coordinates of the rows' span, and return to the features."""
         space = RowSpace.make(
-            self.X, self.kernel is not None, self.fit_intercept, n_threads
+            self.X, self.kernel is not None, self.fit_intercept, place
         )
         within = self.within(space)
         q = self.X.shape[1] + int(self.fit_intercept)
@@ -163,7 +174,7 @@ class Training:
             l2,
             space.parameters(theta).ravel().tolist(),
             max_iter,
-            n_threads,
+            place,
             "cholesky" if within.row_gram is None else "dual",
         )
         return self.model(

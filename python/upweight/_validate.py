@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._device import is_device_array, to_device_rows, to_host
 from ._sparse import Rows, is_sparse, sparse_frame, to_sparse_rows
 
 FloatArray = NDArray[np.float64]
@@ -53,6 +54,8 @@ def to_rows(
     X: Any, name: str, *, dtype: Any = None, columns: int | None = None
 ) -> Rows:
     """Return rows of features: what is sparse stays sparse, else `to_matrix`."""
+    if is_device_array(X):
+        return to_device_rows(X, name, dtype, columns, resolve_threads(None))
     frame = sparse_frame(X)
     if frame is not None:
         X = frame
@@ -179,6 +182,7 @@ def check_weights(sample_weight: Any, n: int) -> FloatArray | None:
 
 
 def _to_vector(values: Any, name: str) -> FloatArray:
+    values = to_host(values)
     array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
     if array.dtype == object or array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
@@ -195,6 +199,7 @@ def _check_finite(values: FloatArray, name: str) -> None:
 
 def check_labels(y: Any, n: int, name: str) -> NDArray[Any]:
     """Return labels of a classifier: one a row, of any type that sorts."""
+    y = to_host(y)
     labels = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
@@ -263,7 +268,7 @@ def encode_targets(
         values = values[:, None]
     if values.shape != (n, outputs):
         expected = f"({n},)" if outputs == 1 else f"({n}, {outputs})"
-        raise ValueError(f"{name}: expected shape {expected}, got {np.shape(y)}")
+        raise ValueError(f"{name}: expected shape {expected}, got {values.shape}")
     _check_finite(values, name)
     if family == "binomial" and ((values < 0) | (values > 1)).any():
         raise ValueError(f"{name}: expected values from 0 to 1 for family='binomial'")

@@ -82,6 +82,9 @@ cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from,
                               std::size_t from_pitch, std::size_t width,
                               std::size_t height, cudaMemcpyKind kind,
                               cudaStream_t stream);
+cudaError_t cudaMemcpy2D(void* to, std::size_t to_pitch, const void* from,
+                         std::size_t from_pitch, std::size_t width, std::size_t height,
+                         cudaMemcpyKind kind);
 cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes,
                             cudaStream_t stream);
 cudaError_t cudaMemset2DAsync(void* data, std::size_t pitch, int value,

@@ -217,6 +217,12 @@ cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from,
   memory().copied += kind == cudaMemcpyHostToDevice ? width * height : 0;
   return cudaSuccess;
 }
+cudaError_t cudaMemcpy2D(void* to, std::size_t to_pitch, const void* from,
+                         std::size_t from_pitch, std::size_t width, std::size_t height,
+                         cudaMemcpyKind kind) {
+  return cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, width, height, kind,
+                           nullptr);
+}
 cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes, cudaStream_t) {
   std::memset(data, value, bytes);
   return cudaSuccess;

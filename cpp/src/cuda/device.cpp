@@ -3,6 +3,7 @@
 
 #include "upweight/error.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <sstream>
 #include <string>
@@ -153,6 +154,7 @@ void copy_within(const Device& device, MatrixView<const U> from, MatrixView<U> t
         "copying within the device");
 }
 
+template void to_device(const Device&, const std::byte*, MatrixView<std::byte>);
 template void to_device(const Device&, const double*, MatrixView<double>);
 template void to_device(const Device&, const float*, MatrixView<float>);
 template void to_device(const Device&, const std::int64_t*, MatrixView<std::int64_t>);
@@ -204,6 +206,40 @@ CudaConfig cuda_config() {
 
 void cuda_library_folders(std::vector<std::string> folders) {
   cuda::library_folders(std::move(folders));
+}
+
+std::shared_ptr<void> cuda_upload(const void* from, std::size_t bytes,
+                                  const CudaOptions& options) {
+  auto device = std::make_shared<cuda::Device>(options, std::function<bool()>());
+  std::shared_ptr<void> memory(device->allocate(bytes > 0 ? bytes : 1),
+                               [device](void* data) { device->free(data); });
+  if (from != nullptr)
+    cuda::to_device(*device, static_cast<const std::byte*>(from),
+                    MatrixView<std::byte>(static_cast<std::byte*>(memory.get()), 1,
+                                          static_cast<index>(bytes)));
+  return memory;
+}
+
+void cuda_download(const void* from, std::size_t item, index rows, index cols,
+                   index down, index across, void* to) {
+  const auto* data = static_cast<const std::byte*>(from);
+  auto* out = static_cast<std::byte*>(to);
+  const auto columns = static_cast<std::size_t>(cols);
+  const std::size_t pitch = static_cast<std::size_t>(down) * item;
+  const auto copy = [&](std::size_t first, std::size_t count) {
+    const std::size_t place = first * static_cast<std::size_t>(across) * item;
+    // a single row has no pitch, and the runtime wants one at least as wide as the row
+    cuda::check(cudaMemcpy2D(out + first * item, columns * item, data + place,
+                             std::max(pitch, count * item), count * item,
+                             static_cast<std::size_t>(rows), cudaMemcpyDeviceToHost),
+                "copying from the device");
+  };
+  if (rows == 0 || cols == 0)
+    return;
+  if (across == 1 || cols == 1)
+    return copy(0, columns);
+  for (std::size_t j = 0; j < columns; ++j)
+    copy(j, 1);
 }
 
 std::size_t cuda_free_memory(int device) {

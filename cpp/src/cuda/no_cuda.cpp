@@ -22,6 +22,14 @@ CudaConfig cuda_config() {
 
 void cuda_library_folders(std::vector<std::string>) {}
 
+std::shared_ptr<void> cuda_upload(const void*, std::size_t, const CudaOptions&) {
+  throw CudaError(not_built);
+}
+
+void cuda_download(const void*, std::size_t, index, index, index, index, void*) {
+  throw CudaError(not_built);
+}
+
 std::size_t cuda_free_memory(int) {
   throw CudaError(not_built);
 }
