@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 
 #define __device__
 #define __host__
@@ -93,6 +92,16 @@ cudaError_t cudaMemset2DAsync(void* data, std::size_t pitch, int value,
 
 namespace on_host {
 
+/// While one of these lives, device memory may be touched: by a kernel, a copy or a
+/// library. With UPWEIGHT_FAKE_GPU_STRICT=1 all else that does ends the process.
+class Access {
+public:
+  Access();
+  ~Access();
+  Access(const Access&) = delete;
+  Access& operator=(const Access&) = delete;
+};
+
 /// A kernel that runs: false when tests have it fail (see on_host.hpp).
 class Kernel {
 public:
@@ -100,6 +109,7 @@ public:
   explicit operator bool() const { return !fails_; }
 
 private:
+  Access access_;
   bool fails_;
 };
 

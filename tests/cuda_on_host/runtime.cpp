@@ -9,10 +9,75 @@
 #include <cuda_runtime.h>
 #include <map>
 #include <mutex>
+#include <sys/mman.h>
 #include <utility>
+#include <vector>
 
 namespace on_host {
 namespace {
+
+/// Addresses for device memory, in pages, which are locked and opened all at once.
+class Arena {
+public:
+  explicit Arena(bool strict) : strict_(strict) {
+    if (!strict_)
+      return;
+    void* all = mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                     -1, 0);
+    base_ = all == MAP_FAILED ? nullptr : static_cast<char*>(all);
+    strict_ = base_ != nullptr;
+  }
+
+  void* allocate(std::size_t bytes) {
+    if (!strict_)
+      return std::malloc(std::max<std::size_t>(bytes, 1));
+    const std::size_t pages = pages_of(bytes);
+    std::vector<char*>& free = free_[pages];
+    if (!free.empty()) {
+      char* block = free.back();
+      free.pop_back();
+      return block;
+    }
+    if (used_ + pages * page > size)
+      return nullptr;
+    char* block = base_ + used_;
+    used_ += pages * page;
+    if (open_ > 0)
+      protect(PROT_READ | PROT_WRITE);
+    return block;
+  }
+  void free(void* block, std::size_t bytes) {
+    if (!strict_)
+      return std::free(block);
+    if (bytes > (std::size_t(1) << 20))  // give large ones back to the system
+      (void)madvise(block, pages_of(bytes) * page, MADV_DONTNEED);
+    free_[pages_of(bytes)].push_back(static_cast<char*>(block));
+  }
+  void open() {
+    if (strict_ && open_++ == 0)
+      protect(PROT_READ | PROT_WRITE);
+  }
+  void close() {
+    if (strict_ && --open_ == 0)
+      protect(PROT_NONE);
+  }
+
+private:
+  static constexpr std::size_t page = 4096, size = std::size_t(64) << 30;
+  static std::size_t pages_of(std::size_t bytes) {
+    return std::max<std::size_t>((bytes + page - 1) / page, 1);
+  }
+  void protect(int rights) {
+    if (used_ > 0)
+      (void)mprotect(base_, used_, rights);
+  }
+
+  bool strict_;
+  char* base_ = nullptr;
+  std::size_t used_ = 0;
+  int open_ = 0;
+  std::map<std::size_t, std::vector<char*>> free_;  // by pages
+};
 
 struct Memory {
   std::mutex mutex;
@@ -20,13 +85,8 @@ struct Memory {
   std::size_t used = 0, total = std::size_t(8) << 30, copied = 0;
   std::string failing;
   cudaError_t last = cudaSuccess;
+  Arena arena{std::getenv("UPWEIGHT_FAKE_GPU_STRICT") != nullptr};
 
-  Memory() {
-    if (const char* bytes = std::getenv("UPWEIGHT_FAKE_GPU_MEMORY"))
-      total = std::strtoull(bytes, nullptr, 10);
-    if (const char* kernel = std::getenv("UPWEIGHT_FAKE_GPU_FAIL"))
-      failing = kernel;
-  }
 };
 
 Memory& memory() {
@@ -44,6 +104,15 @@ bool holds(const std::map<const char*, std::size_t>& blocks, const void* data) {
 }
 
 }  // namespace
+
+Access::Access() {
+  const std::lock_guard lock(memory().mutex);
+  memory().arena.open();
+}
+Access::~Access() {
+  const std::lock_guard lock(memory().mutex);
+  memory().arena.close();
+}
 
 Kernel::Kernel(const char* name) {
   Memory& m = memory();
@@ -71,6 +140,22 @@ std::size_t bytes_to_device() {
 }
 
 }  // namespace on_host
+
+// for tests in Python, by ctypes
+extern "C" {
+__attribute__((visibility("default"))) void upweight_fake_gpu_fail(const char* kernel) {
+  on_host::fail_kernel(kernel);
+}
+__attribute__((visibility("default"))) void upweight_fake_gpu_memory(std::size_t bytes) {
+  on_host::set_memory(bytes);
+}
+__attribute__((visibility("default"))) std::size_t upweight_fake_gpu_in_use() {
+  return on_host::memory_in_use();
+}
+__attribute__((visibility("default"))) std::size_t upweight_fake_gpu_copied() {
+  return on_host::bytes_to_device();
+}
+}
 
 using on_host::memory;
 
@@ -162,8 +247,10 @@ cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t) {
   const std::lock_guard lock(memory().mutex);
   if (memory().used + bytes > memory().total)
     return memory().last = cudaErrorMemoryAllocation;
-  *data = std::malloc(std::max<std::size_t>(bytes, 1));
+  *data = memory().arena.allocate(bytes);
+  memory().arena.open();
   std::memset(*data, 0xff, bytes);  // NaN, so that what nobody wrote is found out
+  memory().arena.close();
   memory().device[static_cast<const char*>(*data)] = bytes;
   memory().used += bytes;
   return cudaSuccess;
@@ -173,9 +260,10 @@ cudaError_t cudaFreeAsync(void* data, cudaStream_t) {
   const auto found = memory().device.find(static_cast<const char*>(data));
   if (found == memory().device.end())
     return memory().last = cudaErrorInvalidValue;
-  memory().used -= found->second;
+  const std::size_t bytes = found->second;
+  memory().used -= bytes;
   memory().device.erase(found);
-  std::free(data);
+  memory().arena.free(data, bytes);
   return cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void** data, std::size_t bytes, unsigned) {
@@ -202,6 +290,7 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes,
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes,
                             cudaMemcpyKind kind, cudaStream_t) {
+  const on_host::Access access;
   std::memmove(to, from, bytes);
   const std::lock_guard lock(memory().mutex);
   memory().copied += kind == cudaMemcpyHostToDevice ? bytes : 0;
@@ -210,6 +299,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes,
 cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from,
                               std::size_t from_pitch, std::size_t width,
                               std::size_t height, cudaMemcpyKind kind, cudaStream_t) {
+  const on_host::Access access;
   for (std::size_t i = 0; i < height; ++i)
     std::memmove(static_cast<char*>(to) + i * to_pitch,
                  static_cast<const char*>(from) + i * from_pitch, width);
@@ -224,11 +314,13 @@ cudaError_t cudaMemcpy2D(void* to, std::size_t to_pitch, const void* from,
                            nullptr);
 }
 cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes, cudaStream_t) {
+  const on_host::Access access;
   std::memset(data, value, bytes);
   return cudaSuccess;
 }
 cudaError_t cudaMemset2DAsync(void* data, std::size_t pitch, int value,
                               std::size_t width, std::size_t height, cudaStream_t) {
+  const on_host::Access access;
   for (std::size_t i = 0; i < height; ++i)
     std::memset(static_cast<char*>(data) + i * pitch, value, width);
   return cudaSuccess;

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is the GPU's own: arrays in its memory, rows that stream to it, its faults."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from gpu import IS_HOST, faults, from_gpu, pointer, to_gpu
+from problems import Case, assert_close, assert_same_bits, make_case, named_case
+
+import upweight as uw
+
+pytestmark = pytest.mark.skipif(
+    uw.backends()["cuda"] != "available", reason=f"cuda is {uw.backends()['cuda']}"
+)
+only_fake = pytest.mark.skipif(not IS_HOST, reason="faults are those of a fake GPU")
+
+
+@pytest.fixture
+def fake() -> Iterator[Any]:
+    """The fake GPU's switches, set back at the end."""
+    switches = faults()
+    yield switches
+    switches.upweight_fake_gpu_fail(b"")
+    switches.upweight_fake_gpu_memory(8 << 30)
+
+
+def on_gpu(case: Case, **options: Any) -> uw.Influence:
+    """Return the Influence of a case whose rows lie in the GPU's memory."""
+    weights = None if case.sample_weight is None else to_gpu(case.sample_weight)
+    return uw.Influence(case.model, to_gpu(case.X), case.y, weights, **options)
+
+
+def test_rows_on_the_gpu_choose_its_backend(name: str, dtype: str) -> None:
+    """Rows in a GPU's memory give the scores of the same rows in the host's."""
+    case = named_case(name, dtype)
+    inf = on_gpu(case)
+    assert inf.backend == "cuda"
+    assert inf.plan.data == "as given"
+    found = inf.scores(to_gpu(case.X_test), case.y_test)
+    assert_close(from_gpu(found), case.scores(), 1e-10 if dtype == "float64" else 1e-4)
+
+
+def test_scores_come_back_in_the_kind_that_rows_came_in() -> None:
+    """Scores of a GPU's rows lie in its memory, in the caller's kind of array."""
+    case = named_case("binomial")
+    X = to_gpu(case.X)
+    inf = uw.Influence(case.model, X, case.y)
+    scores = inf.scores(case.X_test, case.y_test)
+    assert type(scores) is type(X)
+    assert scores.shape == (len(case.X_test), len(case.X))
+    mean = inf.scores(case.X_test, case.y_test, reduce="mean")
+    assert type(mean) is type(X)
+    assert mean.shape == (len(case.X),)
+    assert_close(from_gpu(mean), from_gpu(scores).mean(axis=0), 1e-12)
+
+
+def test_out_may_lie_on_either_side() -> None:
+    """`out=` takes an array of the host's memory or of the GPU's, and returns it."""
+    case = named_case("poisson")
+    inf = case.influence("cuda")
+    shape = (len(case.X_test), len(case.X))
+    expected = inf.scores(case.X_test, case.y_test)
+    there, here = to_gpu(np.zeros(shape)), np.zeros(shape)
+    assert inf.scores(case.X_test, case.y_test, out=there) is there
+    assert inf.scores(case.X_test, case.y_test, out=here) is here
+    assert_same_bits(from_gpu(there), expected)
+    assert_same_bits(here, expected)
+
+
+def test_out_of_another_shape_or_type_is_refused() -> None:
+    """A GPU's `out` is checked as NumPy's is, before anything is written."""
+    case = named_case("binomial")
+    inf = case.influence("cuda")
+    with pytest.raises(ValueError, match=r"out: expected shape \(9, 157\), got \(9, 1"):
+        inf.scores(case.X_test, case.y_test, out=to_gpu(np.zeros((9, 156))))
+    with pytest.raises(TypeError, match="out: expected an array of float64, got floa"):
+        wrong = to_gpu(np.zeros((9, 157), dtype=np.float32))
+        inf.scores(case.X_test, case.y_test, out=wrong)
+    with pytest.raises(TypeError, match="out: expected an array of the host's memory"):
+        case.influence("cpu").scores(
+            case.X_test, case.y_test, out=to_gpu(np.zeros((9, 157)))
+        )
+
+
+@only_fake
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_on_the_gpu_are_not_copied(dtype: Any, fake: Any) -> None:
+    """Rows that fit are read where they lie: no other copy of them is made."""
+    case = make_case("binomial", n=4000, p=60, dtype=dtype)
+    X = to_gpu(case.X)
+    gc.collect()
+    before = fake.upweight_fake_gpu_in_use()
+    inf = uw.Influence(case.model, X, case.y, polish=False)
+    held = fake.upweight_fake_gpu_in_use() - before
+    assert held < case.X.nbytes / 2
+    assert inf.nbytes < case.X.nbytes / 2
+    del inf
+    gc.collect()
+    assert fake.upweight_fake_gpu_in_use() == before
+
+
+@pytest.mark.parametrize("convert", [np.asfortranarray, lambda X: X[:, ::-1]])
+def test_other_layouts_are_copied_once(convert: Any) -> None:
+    """Columns that are not contiguous, or numbers of another type, are converted."""
+    case = named_case("gaussian-ridge-weighted")
+    expected = case.influence("cuda").scores(case.X_test, case.y_test)
+    strided = to_gpu(case.X.astype(np.float64))
+    assert pointer(strided) == pointer(strided)
+    integers = np.round(10 * case.X).astype(np.int64)
+    found = uw.fit(to_gpu(integers), case.y, l2=1.0)
+    same = uw.fit(integers.astype(np.float64), case.y, l2=1.0)
+    assert_close(found.coef_, same.coef_, 1e-12)
+    assert expected.shape == (9, 157)
+
+
+def test_bad_rows_on_the_gpu_are_named() -> None:
+    """Errors about a GPU's rows say what was expected, and where what came is."""
+    case = named_case("binomial")
+    bad = case.X.copy()
+    bad[17, 3] = np.nan
+    with pytest.raises(
+        ValueError, match="X: expected finite numbers, got nan at row 17"
+    ):
+        uw.Influence(case.model, to_gpu(bad), case.y)
+    with pytest.raises(ValueError, match="X_test: expected 5 columns"):
+        case.influence("cuda").scores(to_gpu(case.X_test[:, :4].copy()), case.y_test)
+    with pytest.raises(ValueError, match="X: expected 2 dimensions"):
+        uw.Influence(case.model, to_gpu(case.X[0].copy()), case.y)
+    with pytest.raises(ValueError, match="X: expected 2 dim|X: expected at least one"):
+        uw.fit(
+            to_gpu(np.zeros((1, 5)))[0:0] if not IS_HOST else to_gpu(np.zeros((0, 5))),
+            [],
+        )
+    with pytest.raises(ValueError, match="backend: 'cpu' cannot read X"):
+        uw.Influence(case.model, to_gpu(case.X), case.y, backend="cpu")
+
+
+def test_labels_and_weights_may_lie_on_the_gpu() -> None:
+    """Targets and row weights of a GPU's memory are those of the host's."""
+    case = named_case("gaussian-3-weighted")
+    inf = uw.Influence(
+        case.model, to_gpu(case.X), to_gpu(case.codes), to_gpu(case.sample_weight)
+    )
+    found = inf.scores(to_gpu(case.X_test), to_gpu(case.test_codes))
+    assert_close(from_gpu(found), case.scores(), 1e-10)
+
+
+def test_a_fit_runs_where_its_rows_lie(name: str) -> None:
+    """`fit` on the GPU finds the optimum that it finds on the host."""
+    case = named_case(name)
+    if case.family in ("binomial", "smooth_hinge") and case.outputs > 1:
+        pytest.skip("one against the rest is other libraries' to fit")
+    options = {
+        "family": case.family,
+        "l2": case.l2,
+        "fit_intercept": case.fit_intercept,
+        "sample_weight": case.sample_weight,
+        "temperature": case.model.temperature,
+    }
+    for model in (
+        uw.fit(to_gpu(case.X), case.y, **options),
+        uw.fit(case.X, case.y, backend="cuda", **options),
+    ):
+        assert_close(model.theta, case.theta, 1e-7)
+
+
+def test_predictions_of_rows_on_the_gpu() -> None:
+    """A model's predictions of a GPU's rows are those of the host's."""
+    case = named_case("multinomial-4")
+    expected = case.model.decision_function(case.X_test)
+    found = case.model.decision_function(to_gpu(case.X_test))
+    assert_close(found, expected, 1e-12)
+
+
+def test_rows_stream_when_the_gpu_has_no_room(name: str, dtype: str) -> None:
+    """Rows that stay in the host's memory give the results of rows on the GPU."""
+    case = named_case(name, dtype)
+    whole = case.influence("cuda")
+    assert whole.plan.data == "copied to the device"
+    room = whole.plan.peak_bytes + case.X.nbytes // 2
+    inf = case.influence("cuda", max_memory=room)
+    assert inf.plan.data == "streamed from the host in blocks"
+    assert_close(inf.self_influence(), whole.self_influence(), 1e-10)
+    expected = whole.scores(case.X_test, case.y_test)
+    tol = 1e-10 if dtype == "float64" else 1e-6
+    assert_close(inf.scores(case.X_test, case.y_test), expected, tol)
+    assert_close(inf.leave_one_out().margin, whole.leave_one_out().margin, 1e-8)
+
+
+@only_fake
+def test_no_room_for_a_copy_is_said_and_streamed(fake: Any) -> None:
+    """A copy of X that the GPU has no room for is left, with a warning."""
+    case = make_case("binomial", n=20_000, p=30)
+    expected = case.influence("cuda").leave_one_out(range(50)).margin
+    room = fake.upweight_fake_gpu_in_use() + 6 * case.X.nbytes // 2
+    fake.upweight_fake_gpu_memory(room)
+    with pytest.warns(ResourceWarning, match="X: the GPU had no room for a copy"):
+        inf = uw.Influence(case.model, case.X, case.y, backend="cuda")
+    fake.upweight_fake_gpu_memory(8 << 30)
+    assert inf.plan.data == "streamed from the host in blocks"
+    assert_close(inf.leave_one_out(range(50)).margin, expected, 1e-10)
+
+
+@only_fake
+def test_a_kernel_that_fails_is_named_and_the_object_goes_on(fake: Any) -> None:
+    """A launch that fails is an error with the kernel's name, and the last one."""
+    case = named_case("binomial")
+    inf = case.influence("cuda")
+    expected = inf.scores(case.X_test, case.y_test)
+    fake.upweight_fake_gpu_fail(b"target_gradient")
+    with pytest.raises(RuntimeError, match="kernel target_gradient: unspecified"):
+        inf.scores(case.X_test, case.y_test)
+    fake.upweight_fake_gpu_fail(b"")
+    assert_same_bits(inf.scores(case.X_test, case.y_test), expected)
+
+
+@only_fake
+def test_no_memory_is_left_behind(fake: Any) -> None:
+    """All that an Influence and its results took on the GPU is given back."""
+    case = named_case("multinomial-3-weighted")
+    gc.collect()
+    before = fake.upweight_fake_gpu_in_use()
+    inf = case.influence("cuda")
+    left = inf.leave_one_out()
+    inf.top(case.X_test, case.y_test, 3)
+    del inf
+    left.scores(case.X_test, case.y_test)
+    del left
+    gc.collect()
+    assert fake.upweight_fake_gpu_in_use() == before
