@@ -67,11 +67,6 @@ def from_gpu(array: Any) -> Any:
     return _core.DeviceArray(array, 1).numpy()
 
 
-def pointer(array: Any) -> int:
-    """Return where an array begins."""
-    return int(_core.DeviceArray(array, 1).pointer)
-
-
 def faults() -> Any:
     """Return the functions with which tests have the host that plays a GPU fail."""
     library = ctypes.CDLL(_core.__file__)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu import IS_HOST, faults, from_gpu, pointer, to_gpu
+from gpu import IS_HOST, faults, from_gpu, to_gpu
 from problems import Case, assert_close, assert_same_bits, make_case, named_case
 
 import upweight as uw
@@ -22,7 +22,7 @@ only_fake = pytest.mark.skipif(not IS_HOST, reason="faults are those of a fake G
 
 @pytest.fixture
 def fake() -> Iterator[Any]:
-    """The fake GPU's switches, set back at the end."""
+    """Lend the fake GPU's switches, and set them back."""
     switches = faults()
     yield switches
     switches.upweight_fake_gpu_fail(b"")
@@ -78,8 +78,8 @@ def test_out_of_another_shape_or_type_is_refused() -> None:
     inf = case.influence("cuda")
     with pytest.raises(ValueError, match=r"out: expected shape \(9, 157\), got \(9, 1"):
         inf.scores(case.X_test, case.y_test, out=to_gpu(np.zeros((9, 156))))
+    wrong = to_gpu(np.zeros((9, 157), dtype=np.float32))
     with pytest.raises(TypeError, match="out: expected an array of float64, got floa"):
-        wrong = to_gpu(np.zeros((9, 157), dtype=np.float32))
         inf.scores(case.X_test, case.y_test, out=wrong)
     with pytest.raises(TypeError, match="out: expected an array of the host's memory"):
         case.influence("cpu").scores(
@@ -104,18 +104,13 @@ def test_rows_on_the_gpu_are_not_copied(dtype: Any, fake: Any) -> None:
     assert fake.upweight_fake_gpu_in_use() == before
 
 
-@pytest.mark.parametrize("convert", [np.asfortranarray, lambda X: X[:, ::-1]])
-def test_other_layouts_are_copied_once(convert: Any) -> None:
-    """Columns that are not contiguous, or numbers of another type, are converted."""
+def test_other_types_are_converted_once() -> None:
+    """Integers in a GPU's memory are rows as their float64 copies are."""
     case = named_case("gaussian-ridge-weighted")
-    expected = case.influence("cuda").scores(case.X_test, case.y_test)
-    strided = to_gpu(case.X.astype(np.float64))
-    assert pointer(strided) == pointer(strided)
     integers = np.round(10 * case.X).astype(np.int64)
     found = uw.fit(to_gpu(integers), case.y, l2=1.0)
     same = uw.fit(integers.astype(np.float64), case.y, l2=1.0)
     assert_close(found.coef_, same.coef_, 1e-12)
-    assert expected.shape == (9, 157)
 
 
 def test_bad_rows_on_the_gpu_are_named() -> None:
@@ -131,11 +126,8 @@ def test_bad_rows_on_the_gpu_are_named() -> None:
         case.influence("cuda").scores(to_gpu(case.X_test[:, :4].copy()), case.y_test)
     with pytest.raises(ValueError, match="X: expected 2 dimensions"):
         uw.Influence(case.model, to_gpu(case.X[0].copy()), case.y)
-    with pytest.raises(ValueError, match="X: expected 2 dim|X: expected at least one"):
-        uw.fit(
-            to_gpu(np.zeros((1, 5)))[0:0] if not IS_HOST else to_gpu(np.zeros((0, 5))),
-            [],
-        )
+    with pytest.raises(ValueError, match="X: expected at least one row"):
+        uw.fit(to_gpu(np.zeros((0, 5))), [])
     with pytest.raises(ValueError, match="backend: 'cpu' cannot read X"):
         uw.Influence(case.model, to_gpu(case.X), case.y, backend="cpu")
 

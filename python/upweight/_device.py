@@ -58,7 +58,7 @@ def cuda_state() -> str:
 class Giver:
     """Makes results into arrays of the caller's library, on its device."""
 
-    place: Any  # the stream and the pool of the library whose array it is
+    place: _core.Place  # the stream and the pool of the library whose array it is
     make: Callable[[Any], Any]  # an array of that library, from one that speaks DLPack
 
     def device(self, values: Any) -> Any:
@@ -78,7 +78,7 @@ class DeviceRows:
     giver: Giver
 
     @property
-    def place(self) -> Any:
+    def place(self) -> _core.Place:
         """Where the core works on them."""
         return self.giver.place
 
@@ -189,7 +189,7 @@ def _from_dlpack(X: Any) -> Callable[[Any], Any]:
     return make
 
 
-def _place_of(X: Any, n_threads: int) -> Any:
+def _place_of(X: Any, n_threads: int) -> _core.Place:
     """Return the stream and the pool that the array's library works with now."""
     find_libraries()
     device = int(X.__dlpack_device__()[1])

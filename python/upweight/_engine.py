@@ -115,7 +115,7 @@ def core_engine(
     polish: bool,
     cg_rtol: float,
     preconditioner: str,
-    place: Any,
+    place: _core.Place,
     streamed: bool = False,
 ) -> Solving:
     """Return the compiled core at a place; on a GPU rows of the host may stay there."""

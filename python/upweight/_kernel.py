@@ -24,7 +24,7 @@ KERNELS = ("linear", "rbf", "poly", "precomputed")
 def inner_products(
     A: Rows,
     B: Rows,
-    place: Any,
+    place: _core.Place,
     kind: str = "linear",
     gamma: float = 1.0,
     coef0: float = 0.0,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _core
 from ._config import check_backend
 from ._engine import TrainingData, core_engine
 from ._leave_out import ROUTES, row_losses
@@ -246,7 +247,7 @@ def _check_penalties(l2s: Any) -> FloatArray:
 
 
 def _warm_path(
-    training: Training, l2s: FloatArray, tol: float, keep_rows: bool, place: Any
+    training: Training, l2s: FloatArray, tol: float, keep_rows: bool, place: _core.Place
 ) -> tuple[RidgePath, list[LinearModel]]:
     """Fit from the largest penalty to the smallest, and leave every row out at each."""
     n, K, L = len(training.X), training.outputs, len(l2s)
@@ -281,7 +282,7 @@ def _warm_path(
 
 
 def _fitted(
-    training: Training, l2s: FloatArray, place: Any
+    training: Training, l2s: FloatArray, place: _core.Place
 ) -> Iterator[tuple[int, LinearModel]]:
     """Yield position and model, each fitted from the optimum of the one before."""
     start = training.start()
@@ -292,7 +293,7 @@ def _fitted(
 
 
 def _held_out(
-    training: Training, model: LinearModel, tol: float, place: Any
+    training: Training, model: LinearModel, tol: float, place: _core.Place
 ) -> tuple[FloatArray, FloatArray]:
     """Return linear predictors without their row (n, K), and bounds (n,)."""
     penalty = penalty_vector(

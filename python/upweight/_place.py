@@ -10,7 +10,7 @@ from ._device import DeviceRows
 from ._validate import resolve_threads
 
 
-def host(n_threads: int | None = None) -> Any:
+def host(n_threads: int | None = None) -> _core.Place:
     """Return the host's processor as a place of the core."""
     return _core.Place("cpu", resolve_threads(n_threads))
 
@@ -28,7 +28,7 @@ def resolve_backend(backend: str, X: Any) -> str:
     return backend
 
 
-def place_of(backend: str, X: Any, n_threads: int) -> Any:
+def place_of(backend: str, X: Any, n_threads: int) -> _core.Place:
     """Return the place for a backend that is there, beside rows X."""
     if isinstance(X, DeviceRows):
         return X.place

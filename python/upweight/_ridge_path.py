@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ._device import DeviceRows
 from ._model import FloatArray
+from ._place import host
 from ._sparse import dense
 from ._training import Training
 
@@ -153,7 +154,8 @@ def _primal(
         d, V = _from_triangle(data)
         condition = _condition((d[0] ** 0.5 + data.far) ** 2, d[-1], l2s) ** 0.5
         if not d[0] < 1e16 * (d[-1] + l2s.min()):
-            training.fit(float(l2s.min()), [], 100, 1)  # raises, naming the column
+            # raises, naming the column
+            training.fit(float(l2s.min()), [], 100, host(1))
     noise = _ROUNDINGS * _EPS * condition
     inverse = 1.0 / (d[:, None] + l2s)  # (p, L)
     C = inverse[:, :, None] * (V.T @ moment)[:, None, :]  # (p, L, K)

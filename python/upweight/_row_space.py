@@ -35,7 +35,7 @@ class RowSpace:
     K: FloatArray  # (n, n) inner products
     is_kernel: bool
     intercept: bool
-    place: Any  # of the core
+    place: _core.Place  # of the core
     Z: FloatArray  # (n, rank)
 
     @classmethod
@@ -44,7 +44,7 @@ class RowSpace:
         X: Rows,
         is_kernel: bool,
         intercept: bool,
-        place: Any,
+        place: _core.Place,
         naive: bool = False,
     ) -> RowSpace:
         """Return the row space of X (n, p), or of a kernel's matrix (n, n)."""

@@ -54,7 +54,7 @@ class Training:
         shape = shape_of(self.X, self.model(theta, l2))
         return choose_for_fit(shape, l2, available_memory())
 
-    def streams(self, place: Any) -> bool:
+    def streams(self, place: _core.Place) -> bool:
         """Whether a GPU should leave the rows in the host's memory."""
         if place.backend != "cuda" or isinstance(self.X, DeviceRows):
             return False
@@ -98,7 +98,7 @@ class Training:
         l2: float,
         start: list[float],
         max_iter: int,
-        place: Any,
+        place: _core.Place,
     ) -> LinearModel:
         """Return the minimiser, by Newton steps from the flat parameters `start`."""
         if self.row_gram is not None:
@@ -124,7 +124,7 @@ class Training:
         l2: float,
         start: list[float],
         max_iter: int,
-        place: Any,
+        place: _core.Place,
         solver: str,
     ) -> LinearModel:
         features = self.X.shape[1]
@@ -161,7 +161,7 @@ class Training:
         )
 
     def _dual(
-        self, l2: float, start: list[float], max_iter: int, place: Any
+        self, l2: float, start: list[float], max_iter: int, place: _core.Place
     ) -> LinearModel:
         """Fit in the coordinates of the rows' span, and return to the features."""
         space = RowSpace.make(

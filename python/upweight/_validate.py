@@ -263,12 +263,13 @@ def encode_targets(
         indicator = np.full((n, outputs), low)
         indicator[np.arange(n), numbers] = 1.0
         return indicator
+    y = to_host(y)
     values = _to_vector(y, name)
     if values.ndim == 1:
         values = values[:, None]
     if values.shape != (n, outputs):
         expected = f"({n},)" if outputs == 1 else f"({n}, {outputs})"
-        raise ValueError(f"{name}: expected shape {expected}, got {values.shape}")
+        raise ValueError(f"{name}: expected shape {expected}, got {np.shape(y)}")
     _check_finite(values, name)
     if family == "binomial" and ((values < 0) | (values > 1)).any():
         raise ValueError(f"{name}: expected values from 0 to 1 for family='binomial'")
