@@ -29,7 +29,6 @@ template <class T, class U>
 void pack(const Device& device, const Design<T>& X, index first,
           const std::int64_t* rows, ConstMatrix a, MatrixView<U> out) {
   const index p = X.features.cols, q = X.columns(), copies = a.empty() ? 1 : a.cols;
-  const bool intercept = X.intercept;
   const auto scale = [=] __device__(index i, index k) {
     return a.empty() ? 1.0 : a(i, k);
   };
@@ -46,9 +45,9 @@ void pack(const Device& device, const Design<T>& X, index first,
     });
     return;
   }
-  each(device, "pack_zeros", out.rows, copies * q, [=] __device__(index c, index j) {
-    const bool one = intercept && j % q == p;
-    out(c, j) = one ? static_cast<U>(scale(row_of(c), j / q)) : U(0);
+  each(device, "pack_zeros", out.rows, q, [=] __device__(index c, index j) {
+    for (index k = 0; k < copies; ++k)  // j is p where there is an intercept
+      out(c, k * q + j) = j == p ? static_cast<U>(scale(row_of(c), k)) : U(0);
   });
   const SparseView<T> S = X.sparse;
   each_row(

@@ -5,8 +5,9 @@ namespace upweight::cuda {
 
 Carrier::Carrier(const Device& device, std::size_t bytes) : device_(device) {
   device.use();
+  bytes = std::max<std::size_t>(bytes, 1);  // rows of no columns have none
   void* pinned = nullptr;
-  check(cudaHostAlloc(&pinned, std::max<std::size_t>(bytes, 1), cudaHostAllocDefault),
+  check(cudaHostAlloc(&pinned, bytes, cudaHostAllocDefault),
         "pinning memory of the host");
   host_memory_ = static_cast<char*>(pinned);
   device_memory_ = static_cast<char*>(device.allocate(bytes));
@@ -40,9 +41,10 @@ void Carrier::send_from(const void* from, std::size_t pitch, std::size_t width,
                         std::size_t height) {
   device_.use();
   check(cudaStreamWaitEvent(device_.copies(), done_, 0), "ordering a copy");
-  check(cudaMemcpy2DAsync(device_memory_, width, from, pitch, width, height,
-                          cudaMemcpyHostToDevice, device_.copies()),
-        "copying to the device");
+  if (width > 0)
+    check(cudaMemcpy2DAsync(device_memory_, width, from, pitch, width, height,
+                            cudaMemcpyHostToDevice, device_.copies()),
+          "copying to the device");
   check(cudaEventRecord(arrived_, device_.copies()), "ordering a copy");
   check(cudaStreamWaitEvent(device_.stream(), arrived_, 0), "ordering a copy");
 }

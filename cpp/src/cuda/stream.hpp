@@ -70,7 +70,7 @@ public:
                         index first, index count, char* to, char* there) {
     const index p = X.features.cols;
     if (!X.is_sparse()) {
-      for (index k = 0; k < count; ++k)
+      for (index k = 0; k < (p > 0 ? count : 0); ++k)
         std::memcpy(to + static_cast<std::size_t>(k * p) * sizeof(T),
                     X.features.row(row(first + k)),
                     static_cast<std::size_t>(p) * sizeof(T));
