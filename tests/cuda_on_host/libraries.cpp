@@ -66,6 +66,17 @@ const char* diagonal(Diagonal d) {
                          &ldc);                                                        \
       return 0;                                                                        \
     };                                                                                 \
+    t.gemm_stack = [](cublasHandle_t h, Op a, Op b, int m, int n, int k,               \
+                      const T* alpha, const T* A, int lda, long long a_step,           \
+                      const T* B, int ldb, long long b_step, const T* beta, T* C,      \
+                      int ldc, long long c_step, int count) {                          \
+      if (h == nullptr)                                                                \
+        return not_initialised;                                                        \
+      for (int s = 0; s < count; ++s)                                                  \
+        UPW_BLAS(x##gemm_)(op(a), op(b), &m, &n, &k, alpha, A + s * a_step, &lda,      \
+                           B + s * b_step, &ldb, beta, C + s * c_step, &ldc);          \
+      return 0;                                                                        \
+    };                                                                                 \
     t.syrk = [](cublasHandle_t, Fill f, Op o, int n, int k, const T* alpha,            \
                 const T* A, int lda, const T* beta, T* C, int ldc) {                   \
       UPW_BLAS(x##syrk_)(fill(f), op(o), &n, &k, alpha, A, &lda, beta, C, &ldc);       \

@@ -95,6 +95,23 @@ void gemm_at(const Device& device, T alpha, MatrixView<const T> A,
 }
 
 template <class T>
+void gemm_stack(const Device& device, index count, T alpha, Stack<const T> A,
+                bool a_transposed, Stack<const T> B, bool b_transposed, T beta,
+                Stack<T> C) {
+  if (C.first.empty() || count == 0)
+    return;
+  const index depth = a_transposed ? A.first.rows : A.first.cols;
+  enqueue(device, "matrix products", [&] {
+    return of<T>(device).gemm_stack(
+        device.blas(), b_transposed ? Op::transposed : Op::none,
+        a_transposed ? Op::transposed : Op::none, narrow(C.first.cols),
+        narrow(C.first.rows), narrow(depth), &alpha, B.first.data,
+        leading(B.first.stride), B.step, A.first.data, leading(A.first.stride), A.step,
+        &beta, C.first.data, leading(C.first.stride), C.step, narrow(count));
+  });
+}
+
+template <class T>
 void syrk_at(const Device& device, T alpha, MatrixView<const T> A, T beta,
              MatrixView<T> C) {
   if (C.empty())
@@ -178,6 +195,8 @@ bool eigenvalues(const Device& device, Matrix S, Matrix values) {
                         bool, T, MatrixView<T>, Precision);                            \
   template void gemm_at<T>(const Device&, T, MatrixView<const T>, MatrixView<const T>, \
                            T, MatrixView<T>, Precision);                               \
+  template void gemm_stack<T>(const Device&, index, T, Stack<const T>, bool,           \
+                              Stack<const T>, bool, T, Stack<T>);                      \
   template void syrk_at<T>(const Device&, T, MatrixView<const T>, T, MatrixView<T>);   \
   template void solve_rows<T>(const Device&, MatrixView<const T>, bool,                \
                               MatrixView<T>);                                          \

@@ -26,6 +26,19 @@ void gemm_at(const Device& device, T alpha, MatrixView<const T> A,
              MatrixView<const T> B, T beta, MatrixView<T> C,
              Precision precision = Precision::plain);
 
+/// Matrices of one shape, `step` numbers from one to the next.
+template <class T>
+struct Stack {
+  MatrixView<T> first;
+  index step;
+};
+
+/// C_s = alpha op(A_s) op(B_s) + beta C_s for s < count.             2 count m n k
+template <class T>
+void gemm_stack(const Device& device, index count, T alpha, Stack<const T> A,
+                bool a_transposed, Stack<const T> B, bool b_transposed, T beta,
+                Stack<T> C);
+
 /// Upper triangle of C = alpha A' A + beta C for A (k x n).           k n^2
 template <class T>
 void syrk_at(const Device& device, T alpha, MatrixView<const T> A, T beta,

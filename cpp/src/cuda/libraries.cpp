@@ -75,10 +75,12 @@ Libraries find() {
   blas(found.blas_stream, "cublasSetStream_v2");
   blas(found.blas_math, "cublasSetMathMode");
   blas(found.of_double.gemm, "cublasDgemm_v2");
+  blas(found.of_double.gemm_stack, "cublasDgemmStridedBatched");
   blas(found.of_double.syrk, "cublasDsyrk_v2");
   blas(found.of_double.symm, "cublasDsymm_v2");
   blas(found.of_double.trsm, "cublasDtrsm_v2");
   blas(found.of_float.gemm, "cublasSgemm_v2");
+  blas(found.of_float.gemm_stack, "cublasSgemmStridedBatched");
   blas(found.of_float.syrk, "cublasSsyrk_v2");
   blas(found.of_float.symm, "cublasSsymm_v2");
   blas(found.of_float.trsm, "cublasStrsm_v2");

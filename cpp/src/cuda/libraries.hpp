@@ -30,6 +30,10 @@ template <class T>
 struct TypedLibraries {
   int (*gemm)(cublasHandle_t, Op, Op, int m, int n, int k, const T* alpha, const T* A,
               int lda, const T* B, int ldb, const T* beta, T* C, int ldc);
+  int (*gemm_stack)(cublasHandle_t, Op, Op, int m, int n, int k, const T* alpha,
+                    const T* A, int lda, long long a_step, const T* B, int ldb,
+                    long long b_step, const T* beta, T* C, int ldc, long long c_step,
+                    int count);  // gemmStridedBatched
   int (*syrk)(cublasHandle_t, Fill, Op, int n, int k, const T* alpha, const T* A,
               int lda, const T* beta, T* C, int ldc);
   int (*symm)(cublasHandle_t, Side, Fill, int m, int n, const T* alpha, const T* A,
