@@ -3,8 +3,8 @@
 #include "cpu/backend.hpp"
 #include "cpu/blas.hpp"
 #include "cpu/pack.hpp"
-#include "cpu/small.hpp"
 #include "cpu/whitener.hpp"
+#include "small.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -82,7 +82,7 @@ public:
       }
     }
     kept = kept_of(C);
-    if (!(kept > 1e-14) || !solve_small(n_, M.data(), n_ + 1, B.data())) {
+    if (!(kept > 1e-14) || !solve_small(Alone(), n_, M.data(), n_ + 1, B.data())) {
       kept = norm = 0;
       reach = std::numeric_limits<double>::infinity();
       std::fill_n(a, n_, 0.0);

@@ -2,9 +2,9 @@
 // Elementwise words on the outputs of rows: the family's terms, targets, removals.
 #include "cpu/backend.hpp"
 #include "cpu/pack.hpp"
-#include "cpu/small.hpp"
 #include "formula.hpp"
 #include "simd/kernels.hpp"
+#include "small.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -202,7 +202,7 @@ index CpuBackend<T>::removal_coefficients(const RowWeights& W, ConstMatrix C,
           M[k * K + l] = (k == l ? 1.0 : 0.0) - wc;
         }
       std::copy_n(r.row(i), K, a.row(i));
-      if (!solve_small(K, M.get(), 1, a.row(i)) && bad < 0)
+      if (!solve_small(Alone(), K, M.get(), 1, a.row(i)) && bad < 0)
         bad = i;
     }
   });
