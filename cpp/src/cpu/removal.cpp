@@ -4,7 +4,7 @@
 #include "cpu/blas.hpp"
 #include "cpu/pack.hpp"
 #include "cpu/whitener.hpp"
-#include "small.hpp"
+#include "removed_set.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -27,125 +27,6 @@ std::vector<index> block_starts(const RowSets& sets, index K) {
   }
   return starts;
 }
-
-/// W_i (K x K).
-void row_weight(const RowWeights& W, index i, index K, double* w) {
-  for (index k = 0; k < K; ++k)
-    for (index l = 0; l < K; ++l) {
-      w[k * K + l] = k == l && !W.diagonal.empty() ? W.diagonal(i, k) : 0.0;
-      if (!W.factor.empty())
-        w[k * K + l] += W.sign * W.factor(i, k) * W.factor(i, l);
-    }
-}
-
-/// F with F F' = W_i: roots of the weights, or for softmax (rows that sum to zero)
-/// diag(f) (I - f f' / f'f), f the roots of s p.
-void row_weight_root(const RowWeights& W, index i, index K, double* F) {
-  double f2 = 0;
-  if (!W.factor.empty())
-    for (index k = 0; k < K; ++k)
-      f2 += W.diagonal(i, k);
-  for (index k = 0; k < K; ++k)
-    for (index l = 0; l < K; ++l) {
-      const double root = std::sqrt(std::max(W.diagonal(i, k), 0.0));
-      F[k * K + l] = k == l ? root : 0.0;
-      if (f2 > 0)
-        F[k * K + l] -= root * root * std::sqrt(W.diagonal(i, l)) / f2;
-    }
-}
-
-/// The terms of one set of more than one row or output.
-class SetTerms {
-public:
-  SetTerms(const RowWeights& W, ConstMatrix r, const std::int64_t* rows, index g,
-           index K)
-      : W_(W), r_(r), rows_(rows), g_(g), K_(K), n_(g * K) {}
-
-  /// a and move (n), N (n x n), norm, kept, reach, as the word says.
-  void operator()(const double* C, double* a, double* move, double* N, double& norm,
-                  double& kept, double& reach) {
-    // M = I - W C, right-hand sides [r W]
-    std::vector<double> M(size(n_ * n_)), B(size(n_ * (n_ + 1))), w(size(K_ * K_));
-    for (index m = 0; m < g_; ++m) {
-      row_weight(W_, rows_[m], K_, w.data());
-      for (index k = 0; k < K_; ++k) {
-        const index row = m * K_ + k;
-        for (index j = 0; j < n_; ++j) {
-          double wc = 0;
-          for (index l = 0; l < K_; ++l)
-            wc += w[size(k * K_ + l)] * C[(m * K_ + l) * n_ + j];
-          M[size(row * n_ + j)] = (row == j ? 1.0 : 0.0) - wc;
-        }
-        B[size(row * (n_ + 1))] = r_(rows_[m], k);
-        for (index l = 0; l < K_; ++l)
-          B[size(row * (n_ + 1) + 1 + m * K_ + l)] = w[size(k * K_ + l)];
-      }
-    }
-    kept = kept_of(C);
-    if (!(kept > 1e-14) || !solve_small(Alone(), n_, M.data(), n_ + 1, B.data())) {
-      kept = norm = 0;
-      reach = std::numeric_limits<double>::infinity();
-      std::fill_n(a, n_, 0.0);
-      if (move)
-        std::fill_n(move, n_, 0.0);
-      return;
-    }
-    double norm2 = 0, farthest2 = 0;
-    for (index i = 0; i < n_; ++i) {
-      a[i] = B[size(i * (n_ + 1))];
-      if (N)
-        for (index j = 0; j < n_; ++j)
-          N[i * n_ + j] = B[size(i * (n_ + 1) + 1 + j)];
-    }
-    for (index i = 0; i < n_; ++i) {
-      double ca = 0, cnc = 0;  // of C a, and the diagonal of C N C
-      for (index j = 0; j < n_; ++j) {
-        ca += C[i * n_ + j] * a[j];
-        double nc = 0;
-        for (index l = 0; l < n_; ++l)
-          nc += B[size(j * (n_ + 1) + 1 + l)] * C[l * n_ + i];
-        cnc += C[i * n_ + j] * nc;
-      }
-      if (move)
-        move[i] = ca;
-      norm2 += r_(rows_[i / K_], i % K_) * ca;
-      farthest2 = std::max(farthest2, C[i * n_ + i] + cnc);
-    }
-    norm = std::sqrt(std::max(norm2, 0.0));
-    reach = std::sqrt(farthest2);
-  }
-
-private:
-  static std::size_t size(index i) { return static_cast<std::size_t>(i); }
-
-  /// 1 - the largest eigenvalue of W^1/2 C W^1/2, less its rounding.
-  [[nodiscard]] double kept_of(const double* C) const {
-    std::vector<double> F(size(g_ * K_ * K_)), CF(size(n_ * n_)), S(size(n_ * n_));
-    for (index m = 0; m < g_; ++m)
-      row_weight_root(W_, rows_[m], K_, F.data() + m * K_ * K_);
-    const auto root = [&](index m, index k, index l) {
-      return F[size((m * K_ + k) * K_ + l)];
-    };
-    for (index i = 0; i < n_; ++i)
-      for (index m = 0; m < g_; ++m)
-        for (index l = 0; l < K_; ++l)
-          for (index k = 0; k < K_; ++k)
-            CF[size(i * n_ + m * K_ + l)] += C[i * n_ + m * K_ + k] * root(m, k, l);
-    for (index m = 0; m < g_; ++m)
-      for (index l = 0; l < K_; ++l)
-        for (index k = 0; k < K_; ++k)
-          for (index j = 0; j < n_; ++j)
-            S[size((m * K_ + l) * n_ + j)] +=
-                root(m, k, l) * CF[size((m * K_ + k) * n_ + j)];
-    return 1.0 - (1.0 + 1e-14 * static_cast<double>(n_)) *
-                     blas::eigenvalues(Matrix(S.data(), n_, n_)).back();
-  }
-
-  const RowWeights& W_;
-  ConstMatrix r_;
-  const std::int64_t* rows_;
-  index g_, K_, n_;
-};
 
 /// in(b) for the sets in order, 64 a task.
 template <class Work>
@@ -271,9 +152,16 @@ RemovalTerms CpuBackend<T>::removal_terms(const RowWeights& W, ConstMatrix r,
         *n = regular ? w / left : 0.0;
       return;
     }
-    SetTerms(W, r, rows, sets.size(set),
-             K)(c, a.row(first), move.empty() ? nullptr : move.row(first), n,
-                terms.norm[b], terms.kept[b], terms.reach[b]);
+    const index order = sets.size(set) * K;
+    Scratch<double> memory(RemovedSet::memory_of(order));
+    const RemovedSet removed{W, r, rows, sets.size(set), K, c, memory.get()};
+    const Matrix S(removed.symmetric(Alone()), order, order);
+    const double kept = RemovedSet::kept_of(blas::eigenvalues(S).back(), order);
+    const RemovedSet::Norms found = removed.terms(
+        Alone(), kept, a.row(first), move.empty() ? nullptr : move.row(first), n);
+    terms.norm[b] = found.norm;
+    terms.kept[b] = found.kept;
+    terms.reach[b] = found.reach;
   });
   return terms;
 }
