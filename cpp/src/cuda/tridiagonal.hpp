@@ -3,7 +3,6 @@
 // too small, and comes in too great numbers.
 #pragma once
 
-#include "cuda/launch.hpp"
 #include "small.hpp"
 
 #include <cmath>
@@ -13,8 +12,9 @@ namespace upweight::cuda {
 /// S (n x n, used up) becomes tridiagonal by Householder's reflections (Golub & Van
 /// Loan, Matrix Computations, 8.3.1): the diagonal in d, what is beside it in e. `p`
 /// serves for work; all n numbers.
-inline __device__ void tridiagonal(const Team& team, index n, double* S, double* d,
-                                   double* e, double* p) {
+template <class Team>
+UPW_HD void tridiagonal(const Team& team, index n, double* S, double* d, double* e,
+                        double* p) {
   // squares under this are none beside the entries of a weighted leverage, of order 1;
   // their quotients would overflow
   constexpr double nothing = 1e-200;
@@ -63,8 +63,8 @@ inline __device__ void tridiagonal(const Team& team, index n, double* S, double*
 /// The largest eigenvalue of a symmetric S (n x n, used up), from above; `work` is of 3
 /// n numbers. Reduction to a tridiagonal matrix, then bisection by the signs of its
 /// Sturm sequence, at as many places at once as the team has members.
-inline __device__ double largest_eigenvalue(const Team& team, index n, double* S,
-                                            double* work) {
+template <class Team>
+UPW_HD double largest_eigenvalue(const Team& team, index n, double* S, double* work) {
   double *d = work, *e = d + n;
   tridiagonal(team, n, S, d, e, e + n);
   double low = -1e300, high = -1e300;  // the largest entry, and Gershgorin's bound
