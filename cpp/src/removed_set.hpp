@@ -76,14 +76,18 @@ struct RemovedSet {
       sum += C[i * order() + m * K + k] * F[(m * K + k) * K + l];
     return sum;
   }
-  /// (F'C F)(i, j) from CF.
-  [[nodiscard]] UPW_HD_MEMBER double root_c_root(const double* F, const double* CF,
-                                                 index i, index j) const {
-    const index m = row_of(i), l = i - m * K;
-    double sum = 0;
-    for (index k = 0; k < K; ++k)
-      sum += F[(m * K + k) * K + l] * CF[(m * K + k) * order() + j];
-    return sum;
+  /// Row i of F'CF from CF: entries first, first + step, ..
+  UPW_HD_MEMBER void root_c_root_row(const double* F, const double* CF, index i,
+                                     index first, index step, double* to) const {
+    const index m = row_of(i), l = i - m * K, n = order();
+    for (index j = first; j < n; j += step)
+      to[j] = 0;
+    for (index k = 0; k < K; ++k) {
+      const double f = F[(m * K + k) * K + l];
+      const double* from = CF + (m * K + k) * n;
+      for (index j = first; j < n; j += step)
+        to[j] += f * from[j];
+    }
   }
 
   /// F'CF (n x n), which stays until `terms`; the numbers behind it are free until
@@ -101,8 +105,7 @@ struct RemovedSet {
         CF[i * n + c] = c_root(F, i, c);
     team.sync();
     for (index i = at.row; i < n; i += at.rows)
-      for (index j = at.col; j < n; j += at.cols)
-        S[i * n + j] = root_c_root(F, CF, i, j);
+      root_c_root_row(F, CF, i, at.col, at.cols, S + i * n);
     team.sync();
     return S;
   }
@@ -124,10 +127,11 @@ struct RemovedSet {
       return {0, 0, std::numeric_limits<double>::infinity()};
     }
     double* NC = M;
+    for (index i = at.row; N && i < n; i += at.rows)
+      for (index j = at.col; j < n; j += at.cols)
+        N[i * n + j] = B[i * width + 1 + j];
     for (index i = at.row; i < n; i += at.rows)
       for (index j = at.col; j < n; j += at.cols) {
-        if (N)
-          N[i * n + j] = B[i * width + 1 + j];
         double nc = 0;
         for (index l = 0; l < n; ++l)
           nc += B[i * width + 1 + l] * C[l * n + j];
@@ -165,11 +169,14 @@ private:
       if (at.col == 0)
         B[i * width] = residual(i);
       for (index j = at.col; j < n; j += at.cols) {
-        double wc = 0;
-        for (index l = 0; l < K; ++l)
-          wc += weight(m, k, l) * C[(m * K + l) * n + j];
-        M[i * n + j] = (i == j ? 1.0 : 0.0) - wc;
-        B[i * width + 1 + j] = row_of(j) == m ? weight(m, k, j - m * K) : 0.0;
+        const index l = j - m * K;
+        M[i * n + j] = i == j ? 1.0 : 0.0;
+        B[i * width + 1 + j] = l >= 0 && l < K ? weight(m, k, l) : 0.0;
+      }
+      for (index l = 0; l < K; ++l) {
+        const double w = weight(m, k, l);
+        for (index j = at.col; j < n; j += at.cols)
+          M[i * n + j] -= w * C[(m * K + l) * n + j];
       }
     }
     team.sync();

@@ -101,9 +101,10 @@ void large_set(const Device& device, const RemovedSet& set, index b, index begin
        [=] __device__(index i) { set.root_row(i, F + i * K); });
   each(device, "removal_terms", n, n,
        [=] __device__(index i, index c) { Y(i, c) = set.c_root(F, i, c); });
-  each(device, "removal_terms", n, n, [=] __device__(index i, index j) {
-    S(i, j) = set.root_c_root(F, Y.data, i, j);
-    R(i, j) = (i == j ? 1.0 : 0.0) - S(i, j);
+  each_row(device, "removal_terms", n, n, [=] __device__(const Team& team, index i) {
+    set.root_c_root_row(F, Y.data, i, team.rank(), team.size(), S.row(i));
+    for (index j = team.rank(); j < n; j += team.size())
+      R(i, j) = (i == j ? 1.0 : 0.0) - S(i, j);
   });
   double largest = std::numeric_limits<double>::infinity();
   if (blas::eigenvalues(device, S, Matrix(first, 1, n)))
