@@ -62,6 +62,7 @@ const char* diagonal(Diagonal d) {
                 int ldc) {                                                             \
       if (h == nullptr)                                                                \
         return not_initialised;                                                        \
+      const on_host::Access access;                                                    \
       UPW_BLAS(x##gemm_)(op(a), op(b), &m, &n, &k, alpha, A, &lda, B, &ldb, beta, C,   \
                          &ldc);                                                        \
       return 0;                                                                        \
@@ -72,6 +73,7 @@ const char* diagonal(Diagonal d) {
                       int ldc, long long c_step, int count) {                          \
       if (h == nullptr)                                                                \
         return not_initialised;                                                        \
+      const on_host::Access access;                                                    \
       for (int s = 0; s < count; ++s)                                                  \
         UPW_BLAS(x##gemm_)(op(a), op(b), &m, &n, &k, alpha, A + s * a_step, &lda,      \
                            B + s * b_step, &ldb, beta, C + s * c_step, &ldc);          \
@@ -79,18 +81,21 @@ const char* diagonal(Diagonal d) {
     };                                                                                 \
     t.syrk = [](cublasHandle_t, Fill f, Op o, int n, int k, const T* alpha,            \
                 const T* A, int lda, const T* beta, T* C, int ldc) {                   \
+      const on_host::Access access;                                                    \
       UPW_BLAS(x##syrk_)(fill(f), op(o), &n, &k, alpha, A, &lda, beta, C, &ldc);       \
       return 0;                                                                        \
     };                                                                                 \
     t.symm = [](cublasHandle_t, Side s, Fill f, int m, int n, const T* alpha,          \
                 const T* A, int lda, const T* B, int ldb, const T* beta, T* C,         \
                 int ldc) {                                                             \
+      const on_host::Access access;                                                    \
       UPW_BLAS(x##symm_)(side(s), fill(f), &m, &n, alpha, A, &lda, B, &ldb, beta, C,   \
                          &ldc);                                                        \
       return 0;                                                                        \
     };                                                                                 \
     t.trsm = [](cublasHandle_t, Side s, Fill f, Op o, Diagonal d, int m, int n,        \
                 const T* alpha, const T* A, int lda, T* B, int ldb) {                  \
+      const on_host::Access access;                                                    \
       UPW_BLAS(x##trsm_)(side(s), fill(f), op(o), diagonal(d), &m, &n, alpha, A, &lda, \
                          B, &ldb);                                                     \
       return 0;                                                                        \
@@ -101,6 +106,7 @@ const char* diagonal(Diagonal d) {
     };                                                                                 \
     t.potrf = [](cusolverDnHandle_t, Fill f, int n, T* A, int lda, T*, int,            \
                  int* info) {                                                          \
+      const on_host::Access access;                                                    \
       UPW_BLAS(x##potrf_)(fill(f), &n, A, &lda, info);                                 \
       return 0;                                                                        \
     };                                                                                 \
@@ -139,6 +145,7 @@ Libraries on_host() {
   };
   all.syevd = [](cusolverDnHandle_t, EigenMode mode, Fill f, int n, double* A, int lda,
                  double* W, double* work, int size, int* info) {
+    const on_host::Access access;
     UPW_BLAS(dsyev_)(mode == EigenMode::values ? "N" : "V", fill(f), &n, A, &lda, W,
                      work, &size, info);
     return 0;
