@@ -72,6 +72,6 @@ def faults() -> Any:
     library = ctypes.CDLL(_core.__file__)
     library.upweight_fake_gpu_in_use.restype = ctypes.c_size_t
     library.upweight_fake_gpu_copied.restype = ctypes.c_size_t
-    library.upweight_fake_gpu_memory.argtypes = [ctypes.c_size_t]
+    library.upweight_fake_gpu_largest.argtypes = [ctypes.c_size_t]
     library.upweight_fake_gpu_fail.argtypes = [ctypes.c_char_p]
     return library

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gpu import IS_HOST, faults, from_gpu, to_gpu
-from problems import Case, assert_close, assert_same_bits, make_case, named_case
+from problems import SPECS, Case, assert_close, assert_same_bits, make_case, named_case
 
 import upweight as uw
 
@@ -26,7 +26,7 @@ def fake() -> Iterator[Any]:
     switches = faults()
     yield switches
     switches.upweight_fake_gpu_fail(b"")
-    switches.upweight_fake_gpu_memory(8 << 30)
+    switches.upweight_fake_gpu_largest(8 << 30)
 
 
 def on_gpu(case: Case, **options: Any) -> uw.Influence:
@@ -171,11 +171,15 @@ def test_predictions_of_rows_on_the_gpu() -> None:
 
 def test_rows_stream_when_the_gpu_has_no_room(name: str, dtype: str) -> None:
     """Rows that stay in the host's memory give the results of rows on the GPU."""
-    case = named_case(name, dtype)
+    family, outputs, l2, fit_intercept, weighted = SPECS[name]
+    case = make_case(
+        family, outputs, n=157, p=20, l2=l2, fit_intercept=fit_intercept,
+        weighted=weighted, dtype=np.dtype(dtype),
+    )  # fmt: skip
     whole = case.influence("cuda")
     assert whole.plan.data == "copied to the device"
-    room = whole.plan.peak_bytes + case.X.nbytes // 2
-    inf = case.influence("cuda", max_memory=room)
+    room = whole.plan.peak_bytes + case.X.nbytes // 4
+    inf = case.influence("cuda", solver=whole.solver, max_memory=room)
     assert inf.plan.data == "streamed from the host in blocks"
     assert_close(inf.self_influence(), whole.self_influence(), 1e-10)
     expected = whole.scores(case.X_test, case.y_test)
@@ -187,15 +191,22 @@ def test_rows_stream_when_the_gpu_has_no_room(name: str, dtype: str) -> None:
 @only_fake
 def test_no_room_for_a_copy_is_said_and_streamed(fake: Any) -> None:
     """A copy of X that the GPU has no room for is left, with a warning."""
-    case = make_case("binomial", n=20_000, p=30)
-    expected = case.influence("cuda").leave_one_out(range(50)).margin
-    room = fake.upweight_fake_gpu_in_use() + 6 * case.X.nbytes // 2
-    fake.upweight_fake_gpu_memory(room)
+    case = make_case("binomial", n=200_000, p=30)
+    expected = case.influence("cpu").self_influence()
+    fake.upweight_fake_gpu_largest(40 * 2**20)
     with pytest.warns(ResourceWarning, match="X: the GPU had no room for a copy"):
         inf = uw.Influence(case.model, case.X, case.y, backend="cuda")
-    fake.upweight_fake_gpu_memory(8 << 30)
     assert inf.plan.data == "streamed from the host in blocks"
-    assert_close(inf.leave_one_out(range(50)).margin, expected, 1e-10)
+    assert_close(inf.self_influence(), expected, 1e-10)
+
+
+@only_fake
+def test_no_room_at_all_is_a_memory_error(fake: Any) -> None:
+    """What must be on the GPU and finds no room is an error that says how much."""
+    case = named_case("binomial")
+    fake.upweight_fake_gpu_largest(1000)
+    with pytest.raises(MemoryError, match="the device has no room for 1256 bytes"):
+        case.influence("cuda")
 
 
 @only_fake

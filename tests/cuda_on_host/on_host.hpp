@@ -9,8 +9,8 @@ namespace on_host {
 
 /// Kernels of this name fail to launch from now on; empty: none does.
 void fail_kernel(const std::string& name);
-/// Bytes that the device has in all.
-void set_memory(std::size_t bytes);
+/// Larger blocks than so many bytes are refused from now on, as in fragmented memory.
+void set_largest(std::size_t bytes);
 /// Bytes of device memory that are allocated now.
 [[nodiscard]] std::size_t memory_in_use();
 /// Bytes that were copied from the host so far.

@@ -83,6 +83,7 @@ struct Memory {
   std::mutex mutex;
   std::map<const char*, std::size_t> device, pinned;  // by first byte
   std::size_t used = 0, total = std::size_t(8) << 30, copied = 0;
+  std::size_t largest = total;  // block there is room for, as in fragmented memory
   std::string failing;
   cudaError_t last = cudaSuccess;
   Arena arena{std::getenv("UPWEIGHT_FAKE_GPU_STRICT") != nullptr};
@@ -126,9 +127,9 @@ void fail_kernel(const std::string& name) {
   const std::lock_guard lock(memory().mutex);
   memory().failing = name;
 }
-void set_memory(std::size_t bytes) {
+void set_largest(std::size_t bytes) {
   const std::lock_guard lock(memory().mutex);
-  memory().total = bytes;
+  memory().largest = bytes;
 }
 std::size_t memory_in_use() {
   const std::lock_guard lock(memory().mutex);
@@ -146,8 +147,8 @@ extern "C" {
 __attribute__((visibility("default"))) void upweight_fake_gpu_fail(const char* kernel) {
   on_host::fail_kernel(kernel);
 }
-__attribute__((visibility("default"))) void upweight_fake_gpu_memory(std::size_t bytes) {
-  on_host::set_memory(bytes);
+__attribute__((visibility("default"))) void upweight_fake_gpu_largest(std::size_t bytes) {
+  on_host::set_largest(bytes);
 }
 __attribute__((visibility("default"))) std::size_t upweight_fake_gpu_in_use() {
   return on_host::memory_in_use();
@@ -245,7 +246,7 @@ cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
 }
 cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t) {
   const std::lock_guard lock(memory().mutex);
-  if (memory().used + bytes > memory().total)
+  if (memory().used + bytes > memory().total || bytes > memory().largest)
     return memory().last = cudaErrorMemoryAllocation;
   *data = memory().arena.allocate(bytes);
   memory().arena.open();
