@@ -399,12 +399,16 @@ struct Multinomial {
       p[k] /= sum;
     return top + std::log(sum);
   }
-  /// l = logsumexp_k(eta_k + u_k) - (eta_y + u_y); u may be null for zero.
+  /// No move at all, where a move is indexed.
+  struct Unmoved {
+    UPW_HD_MEMBER double operator[](std::ptrdiff_t) const { return 0; }
+  };
+  /// l = logsumexp_k(eta_k + u_k) - (eta_y + u_y). Moves u are what u[k] reads: a
+  /// pointer, or what finds them further apart.
+  template <class Moves>
   UPW_HD double loss(const double* eta, std::ptrdiff_t K, std::ptrdiff_t y,
-                     const double* u) {
-    const auto gap = [&](std::ptrdiff_t k) {
-      return eta[k] - eta[y] + (u ? u[k] - u[y] : 0.0);
-    };
+                     const Moves& u) {
+    const auto gap = [&](std::ptrdiff_t k) { return eta[k] - eta[y] + (u[k] - u[y]); };
     double top = 0, sum = 0;
     for (std::ptrdiff_t k = 0; k < K; ++k)
       top = gap(k) > top ? gap(k) : top;
@@ -414,8 +418,9 @@ struct Multinomial {
   }
   /// l(y, eta + u) - l(y, eta) = log1p sum_k p_k (e^(u_k - u_y) - 1), or, where that
   /// cancels or overflows, the difference as it stands.
+  template <class Moves>
   UPW_HD double change(const double* eta, std::ptrdiff_t K, std::ptrdiff_t y,
-                       const double* u) {
+                       const Moves& u) {
     double top = eta[0], total = 0, away = 0;
     for (std::ptrdiff_t k = 1; k < K; ++k)
       top = eta[k] > top ? eta[k] : top;
@@ -425,12 +430,13 @@ struct Multinomial {
       away += std::exp(eta[k] - top) / total * std::expm1(u[k] - u[y]);
     if (std::fabs(away) < 0.5)
       return std::log1p(away);
-    return loss(eta, K, y, u) - loss(eta, K, y, nullptr);
+    return loss(eta, K, y, u) - loss(eta, K, y, Unmoved());
   }
   /// p_y(eta + u) - p_y(eta), p = e^-loss.
+  template <class Moves>
   UPW_HD double probability_change(const double* eta, std::ptrdiff_t K,
-                                   std::ptrdiff_t y, const double* u) {
-    const double before = loss(eta, K, y, nullptr), up = change(eta, K, y, u);
+                                   std::ptrdiff_t y, const Moves& u) {
+    const double before = loss(eta, K, y, Unmoved()), up = change(eta, K, y, u);
     return std::fabs(up) < 1 ? std::exp(-before) * std::expm1(-up)
                              : std::exp(-before - up) - std::exp(-before);
   }

@@ -12,6 +12,7 @@
 #include "cpu/candidates.hpp"
 #include "cpu/pack.hpp"
 #include "cpu/sparse.hpp"
+#include "scan_bounds.hpp"
 #include "simd/kernels.hpp"
 
 #include <algorithm>
@@ -26,42 +27,15 @@ namespace {
 constexpr index test_rows = 512;  // of one task
 constexpr index tile_columns = 256;
 
-/// Bound on a scan's error over |D v| |D^-1 g|: conversion of both factors, products
-/// and a sum of P terms in any order, in type U (Higham 2002, section 3.1; 1% for what
-/// the first order leaves out), and what may underflow.
-template <class U>
-double scan_roundoff(index P) {
-  const double u = 0.5 * static_cast<double>(std::numeric_limits<U>::epsilon());
-  return 1.01 * static_cast<double>(P + 4) * u;
-}
-
-double largest(const std::vector<double>& x) {
-  return x.empty() ? 0.0 : *std::max_element(x.begin(), x.end());
-}
-
-struct Bounds {
-  const ScanBounds& rows;
-  const TestBounds& tests;
-};
-
-/// Bounds on the entries of any g and any v, from |D^-1 g| and |D v|.
-struct Range {
-  Range(const ScanBounds& rows, const TestBounds& tests)
-      : g(largest(rows.scaled_norm) * largest(rows.scale)),
-        v(largest(tests.scaled_norm) /
-          *std::min_element(rows.scale.begin(), rows.scale.end())) {}
-  double g, v;
-};
-
 template <class T, class U>
 class Scan {
 public:
-  Scan(const Design<T>& X, ConstMatrix a, ConstMatrix V, const Bounds& bounds, index k,
-       index t0, index t1, index slice, index slices)
+  Scan(const Design<T>& X, ConstMatrix a, ConstMatrix V, const PairBounds& bounds,
+       index k, index t0, index t1, index slice, index slices)
       : X_(X), a_(a), V_(V), bounds_(bounds), slice_(slice), slices_(slices),
-        P_(V.cols), underflow_(underflow(bounds, V.cols)), left_((t1 - t0) * V.cols),
-        scores_((t1 - t0) * tile_columns), packed_(tile_columns * V.cols),
-        found_(tile_columns) {
+        P_(V.cols), underflow_(scan_underflow<U>(bounds, V.cols)),
+        left_((t1 - t0) * V.cols), scores_((t1 - t0) * tile_columns),
+        packed_(tile_columns * V.cols), found_(tile_columns) {
     for (index t = t0; t < t1; ++t) {
       active_.push_back(t);
       helpful_.emplace_back(k);
@@ -206,13 +180,6 @@ private:
     }
   }
 
-  /// What entries and products too small for a U can add up to.
-  static double underflow(const Bounds& bounds, index P) {
-    const Range range(bounds.rows, bounds.tests);
-    return static_cast<double>(P) * (1 + range.g + range.v) *
-           static_cast<double>(std::numeric_limits<U>::min());
-  }
-
   /// The largest U not above x, so that comparing in U never loses a candidate.
   static U below(double x) {
     const U rounded = static_cast<U>(x);
@@ -223,7 +190,7 @@ private:
 
   const Design<T>& X_;
   ConstMatrix a_, V_;
-  Bounds bounds_;
+  PairBounds bounds_;
   index slice_, slices_, P_, first_ = 0;
   double underflow_;
   std::vector<index> active_;
@@ -232,29 +199,9 @@ private:
   Scratch<std::int32_t> found_;
 };
 
-/// Whether float32 can hold all products, and its bounds are tight enough: under 1% of
-/// the largest |z_t| |z_i| they are about, in the middle of the test rows. Otherwise
-/// nearly all rows would survive.
-bool float_scan_is_sharp(const Bounds& bounds, index P) {
-  const Range range(bounds.rows, bounds.tests);
-  if (!(range.g < 1e16 && range.v < 1e16))
-    return false;
-  if (bounds.rows.norm.empty())
-    return true;
-  std::vector<double> ratio;
-  for (std::size_t t = 0; t < bounds.tests.norm.size(); ++t)
-    ratio.push_back(bounds.tests.norm[t] > 0
-                        ? bounds.tests.scaled_norm[t] / bounds.tests.norm[t]
-                        : 0.0);
-  const auto middle = ratio.begin() + static_cast<std::ptrdiff_t>(ratio.size() / 2);
-  std::nth_element(ratio.begin(), middle, ratio.end());
-  return scan_roundoff<float>(P) * *middle * largest(bounds.rows.scaled_norm) <
-         1e-2 * largest(bounds.rows.norm);
-}
-
 template <class T, class U>
 TopK scan_all(const Threads& threads, const Design<T>& X, ConstMatrix a, ConstMatrix V,
-              const Bounds& bounds, index k) {
+              const PairBounds& bounds, index k) {
   const index m = V.rows;
   const index blocks = ceil_div(m, test_rows);
   const index slices =
@@ -304,8 +251,8 @@ TopK CpuBackend<T>::top_k(const Design<T>& X, ConstMatrix a, ConstMatrix V,
                           index k) const {
   if (X.is_sparse())
     return sparse_top_k(threads_, X, a, V, k);
-  const Bounds bounds{rows, tests};
-  if (float_scan_is_sharp(bounds, V.cols))
+  const PairBounds bounds{rows, tests};
+  if (scan_is_sharp(bounds, scan_roundoff<float>(V.cols)))
     return scan_all<T, float>(threads_, X, a, V, bounds, k);
   return scan_all<T, double>(threads_, X, a, V, bounds, k);
 }
