@@ -2,8 +2,11 @@
 // cuBLAS and cuSOLVER by the host's BLAS and LAPACK, whose conventions they follow.
 #include "cuda/libraries.hpp"
 
+#include <bit>
 #include <cstdint>
 #include <cstdlib>
+#include <type_traits>
+#include <vector>
 
 #if defined(UPWEIGHT_SCIPY_OPENBLAS)
 #define UPW_BLAS(name) scipy_##name
@@ -31,13 +34,46 @@ using blas_int = std::int32_t;
 UPW_TYPED(double, d)
 UPW_TYPED(float, s)
 #undef UPW_TYPED
+#if defined(UPWEIGHT_SCIPY_OPENBLAS)
+void scipy_openblas_set_num_threads(int);
+#endif
 void UPW_BLAS(dsyev_)(const char*, const char*, const blas_int*, double*,
                       const blas_int*, double*, double*, const blas_int*, blas_int*);
 }
 
+struct cublasContext {
+  upweight::cuda::MathMode mode = upweight::cuda::MathMode::plain;
+};
+
 namespace upweight::cuda {
 
 namespace {
+
+/// A factor as a product reads it: in TF32 floats lose their last 13 bits, which is the
+/// worst that a tensor core may do.
+template <class T>
+class Factor {
+public:
+  Factor(cublasHandle_t handle, int rows, int columns, const T* data, int stride)
+      : data_(data) {
+    if constexpr (std::is_same_v<T, float>) {
+      if (handle->mode != MathMode::tf32)
+        return;
+      const auto step = static_cast<std::size_t>(stride);
+      cut_.resize(step * static_cast<std::size_t>(columns));
+      for (std::size_t j = 0; j < static_cast<std::size_t>(columns); ++j)
+        for (std::size_t i = 0; i < static_cast<std::size_t>(rows); ++i)
+          cut_[j * step + i] = std::bit_cast<float>(
+              std::bit_cast<std::uint32_t>(data[j * step + i]) & 0xffffe000u);
+      data_ = cut_.data();
+    }
+  }
+  [[nodiscard]] const T* data() const { return data_; }
+
+private:
+  const T* data_;
+  std::vector<T> cut_;
+};
 
 constexpr int not_initialised = 1;  // CUBLAS_STATUS_NOT_INITIALIZED
 
@@ -63,6 +99,10 @@ const char* diagonal(Diagonal d) {
       if (h == nullptr)                                                                \
         return not_initialised;                                                        \
       const on_host::Access access;                                                    \
+      const Factor<T> left(h, a == Op::none ? m : k, a == Op::none ? k : m, A, lda);   \
+      const Factor<T> right(h, b == Op::none ? k : n, b == Op::none ? n : k, B, ldb);  \
+      A = left.data();                                                                 \
+      B = right.data();                                                                \
       UPW_BLAS(x##gemm_)(op(a), op(b), &m, &n, &k, alpha, A, &lda, B, &ldb, beta, C,   \
                          &ldc);                                                        \
       return 0;                                                                        \
@@ -118,17 +158,23 @@ UPW_TYPED(float, s)
 
 Libraries on_host() {
   Libraries all;
+#if defined(UPWEIGHT_SCIPY_OPENBLAS)
+  scipy_openblas_set_num_threads(1);  // its threads spin while ours work
+#endif
   all.versions = "the host's BLAS for cuBLAS and cuSOLVER";
   all.blas_create = [](cublasHandle_t* handle) {
-    *handle = static_cast<cublasHandle_t>(std::malloc(1));
+    *handle = new cublasContext;
     return 0;
   };
   all.blas_destroy = [](cublasHandle_t handle) {
-    std::free(handle);
+    delete handle;
     return 0;
   };
   all.blas_stream = [](cublasHandle_t, cudaStream_t) { return 0; };
-  all.blas_math = [](cublasHandle_t, MathMode) { return 0; };
+  all.blas_math = [](cublasHandle_t handle, MathMode mode) {
+    handle->mode = mode;
+    return 0;
+  };
   all.solver_create = [](cusolverDnHandle_t* handle) {
     *handle = static_cast<cusolverDnHandle_t>(std::malloc(1));
     return 0;

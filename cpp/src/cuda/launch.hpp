@@ -43,6 +43,27 @@ public:
   [[nodiscard]] __device__ U max(U x) const {
     return reduce(x, [](U a, U b) { return a > b ? a : b; });
   }
+  struct Count {
+    index before, total;
+  };
+  /// How many members before this one, and how many in all, say yes.
+  [[nodiscard]] __device__ Count count(bool yes) const {
+    const unsigned votes = __ballot_sync(0xffffffffu, yes), lane = threadIdx.x % 32;
+    int before = __popc(votes & ((1u << lane) - 1)), total = __popc(votes);
+    if (!whole_block_)
+      return {before, total};
+    __shared__ int of_warps[32];
+    __syncthreads();  // of_warps may still be read by an earlier call
+    if (lane == 0)
+      of_warps[threadIdx.x / 32] = total;
+    __syncthreads();
+    total = 0;
+    for (unsigned warp = 0; warp < blockDim.x / 32; ++warp) {
+      before += warp < threadIdx.x / 32 ? of_warps[warp] : 0;
+      total += of_warps[warp];
+    }
+    return {before, total};
+  }
 
 private:
   template <class U, class Join>

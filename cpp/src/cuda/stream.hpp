@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <type_traits>
 #include <vector>
 
 namespace upweight::cuda {
@@ -137,6 +138,8 @@ void each_gathered_block(const Device& device, const Design<T>& X,
       index(1) << 20, false, work);
 }
 
+/// The same in blocks of at most `most` rows. Work that returns false ends it; only
+/// rows in the order they lie in (`in_order`) may be copied from where they are.
 template <class T, class Work>
 void each_carried_block(const Device& device, const Design<T>& X,
                         const std::function<index(index)>& row, index rows, index most,
@@ -172,8 +175,14 @@ void each_carried_block(const Device& device, const Design<T>& X,
       block = BlockCopy<T>::fill(X, row, first, count, to, carrier.device());
       carrier.send(BlockCopy<T>::bytes(X, row, first, count));
     }
-    work(block, first);
+    bool more = true;
+    if constexpr (std::is_same_v<decltype(work(block, first)), bool>)
+      more = work(block, first);
+    else
+      work(block, first);
     carrier.worked_on();
+    if (!more)
+      return;
   }
 }
 

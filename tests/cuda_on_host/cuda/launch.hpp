@@ -23,6 +23,10 @@ public:
   [[nodiscard]] U max(U x) const {
     return x;
   }
+  struct Count {
+    index before, total;
+  };
+  [[nodiscard]] Count count(bool yes) const { return {0, yes ? 1 : 0}; }
 };
 
 template <class F>
