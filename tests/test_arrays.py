@@ -103,7 +103,8 @@ def test_integers_booleans_and_lists_become_float64(backend: str) -> None:
         inf = uw.Influence(model, other, list(y), backend=backend)
         scores = inf.scores(other, y)
         assert scores.dtype == np.float64
-        assert_same_bits(scores, uw.Influence(expected, X * 1.0, y).scores(X * 1.0, y))
+        same = uw.Influence(expected, X * 1.0, y, backend=backend)
+        assert_same_bits(scores, same.scores(X * 1.0, y))
 
 
 def test_swapped_bytes_give_the_same_bits(backend: str) -> None:
