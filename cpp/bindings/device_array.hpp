@@ -46,7 +46,8 @@ public:
   /// A copy in the host's memory.
   [[nodiscard]] py::array numpy() const;
 
-  /// A 2-d array of T whose rows are contiguous; one dimension is a row. Throws std::invalid_argument.
+  /// A 2-d array of T whose rows are contiguous; one dimension is a row. Throws
+  /// std::invalid_argument.
   template <class T>
   [[nodiscard]] MatrixView<T> matrix(const char* name) const;
 

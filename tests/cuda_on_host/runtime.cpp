@@ -22,8 +22,8 @@ public:
   explicit Arena(bool strict) : strict_(strict) {
     if (!strict_)
       return;
-    void* all = mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                     -1, 0);
+    void* all = mmap(nullptr, size, PROT_NONE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     base_ = all == MAP_FAILED ? nullptr : static_cast<char*>(all);
     strict_ = base_ != nullptr;
   }
@@ -87,7 +87,6 @@ struct Memory {
   std::string failing;
   cudaError_t last = cudaSuccess;
   Arena arena{std::getenv("UPWEIGHT_FAKE_GPU_STRICT") != nullptr};
-
 };
 
 Memory& memory() {
@@ -147,7 +146,8 @@ extern "C" {
 __attribute__((visibility("default"))) void upweight_fake_gpu_fail(const char* kernel) {
   on_host::fail_kernel(kernel);
 }
-__attribute__((visibility("default"))) void upweight_fake_gpu_largest(std::size_t bytes) {
+__attribute__((visibility("default"))) void
+upweight_fake_gpu_largest(std::size_t bytes) {
   on_host::set_largest(bytes);
 }
 __attribute__((visibility("default"))) std::size_t upweight_fake_gpu_in_use() {
@@ -198,6 +198,7 @@ const char* cudaGetErrorString(cudaError_t status) {
     return "unspecified launch failure";
   case cudaErrorNoDevice:
     return "no CUDA-capable device is detected";
+  case cudaErrorInsufficientDriver:
   case cudaErrorInvalidValue:
     break;
   }

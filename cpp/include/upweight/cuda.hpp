@@ -53,13 +53,13 @@ template <class T>
 [[nodiscard]] index cuda_first_nonfinite(MatrixView<const T> x,
                                          const CudaOptions& options);
 
-/// A copy of `bytes` of the host's memory on the device; of nothing (null), memory as it
-/// comes.
-[[nodiscard]] std::shared_ptr<void>
-cuda_upload(const void* from, std::size_t bytes, const CudaOptions& options);
+/// A copy of `bytes` of the host's memory on the device; of nothing (null), memory as
+/// it comes.
+[[nodiscard]] std::shared_ptr<void> cuda_upload(const void* from, std::size_t bytes,
+                                                const CudaOptions& options);
 
-/// Copies a strided matrix of entries of `item` bytes from a device to the host, where it
-/// lies without gaps; strides in entries.
+/// Copies a strided matrix of entries of `item` bytes from a device to the host, where
+/// it lies without gaps; strides in entries.
 void cuda_download(const void* from, std::size_t item, index rows, index cols,
                    index down, index across, void* to);
 

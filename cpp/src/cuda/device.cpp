@@ -174,6 +174,19 @@ CudaConfig cuda_config() {
   const cudaError_t status = cudaGetDeviceCount(&count);
   (void)cudaGetLastError();
   (void)cudaRuntimeGetVersion(&runtime);
+  (void)cudaDriverGetVersion(&driver);
+  const auto version = [](int number) {
+    return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
+  };
+  if (driver == 0) {
+    config.absent = "no NVIDIA driver was found";
+    return config;
+  }
+  if (status == cudaErrorInsufficientDriver) {
+    config.absent = "the NVIDIA driver is for CUDA " + version(driver) +
+                    ", and this build needs " + version(runtime);
+    return config;
+  }
   if (status != cudaSuccess || count == 0) {
     config.absent =
         status == cudaSuccess
@@ -181,15 +194,11 @@ CudaConfig cuda_config() {
             : std::string("no CUDA device can be used: ") + cudaGetErrorString(status);
     return config;
   }
-  (void)cudaDriverGetVersion(&driver);
   cudaDeviceProp properties{};
   if (cudaGetDeviceProperties(&properties, 0) == cudaSuccess) {
     config.device = properties.name;
     config.capability = 10 * properties.major + properties.minor;
   }
-  const auto version = [](int number) {
-    return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
-  };
   config.versions = "driver " + version(driver) + ", runtime " + version(runtime);
   if (config.capability < 75) {
     config.absent = "the device " + config.device + " has compute capability " +
