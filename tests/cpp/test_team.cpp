@@ -4,62 +4,15 @@
 #include "cuda/tridiagonal.hpp"
 #include "naive.hpp"
 #include "removed_set.hpp"
+#include "thread_team.hpp"
 
 #include <algorithm>
-#include <barrier>
 #include <doctest/doctest.h>
-#include <thread>
 #include <vector>
 
 namespace upweight::test {
 
 namespace {
-
-/// One member of a team of threads.
-class Member {
-public:
-  struct Shared {
-    explicit Shared(index size) : slots(static_cast<std::size_t>(size)), wait(size) {}
-    std::vector<double> slots;
-    std::barrier<> wait;
-  };
-  Member(Shared& shared, index rank) : shared_(&shared), rank_(rank) {}
-
-  [[nodiscard]] index rank() const { return rank_; }
-  [[nodiscard]] index size() const { return static_cast<index>(shared_->slots.size()); }
-  void sync() const { shared_->wait.arrive_and_wait(); }
-  [[nodiscard]] double sum(double x) const {
-    return reduce(x, [](double a, double b) { return a + b; });
-  }
-  [[nodiscard]] double max(double x) const {
-    return reduce(x, [](double a, double b) { return a > b ? a : b; });
-  }
-
-private:
-  template <class Join>
-  [[nodiscard]] double reduce(double x, const Join& join) const {
-    shared_->slots[static_cast<std::size_t>(rank_)] = x;
-    sync();
-    x = shared_->slots[0];
-    for (std::size_t k = 1; k < shared_->slots.size(); ++k)
-      x = join(x, shared_->slots[k]);
-    sync();
-    return x;
-  }
-  Shared* shared_;
-  index rank_;
-};
-
-/// work(member) by a team of so many.
-template <class Work>
-void by_team(index size, const Work& work) {
-  Member::Shared shared(size);
-  std::vector<std::thread> threads;
-  for (index rank = 0; rank < size; ++rank)
-    threads.emplace_back([&, rank] { work(Member(shared, rank)); });
-  for (std::thread& thread : threads)
-    thread.join();
-}
 
 constexpr index team_sizes[] = {1, 3, 32, 64};
 
@@ -88,7 +41,7 @@ TEST_CASE(
         CAPTURE(size);
         Values used = S, work(1, 3 * n);
         std::vector<double> found(static_cast<std::size_t>(size));
-        by_team(size, [&](const Member& team) {
+        by_team(size, [&](const ThreadTeam& team) {
           found[static_cast<std::size_t>(team.rank())] =
               cuda::largest_eigenvalue(team, n, Matrix(used).data, Matrix(work).data);
         });
@@ -120,7 +73,7 @@ TEST_CASE("a team's elimination has the same bits as one's alone") {
     for (const index size : team_sizes) {
       Values M_team = M, X_team = B;
       bool regular = true;
-      by_team(size, [&](const Member& team) {
+      by_team(size, [&](const ThreadTeam& team) {
         const bool mine =
             solve_small(team, n, Matrix(M_team).data, n + 1, Matrix(X_team).data);
         if (team.rank() == 0)
@@ -164,7 +117,7 @@ TEST_CASE("a team leaves a set out as one alone does") {
       members.push_back((7 * m) % rows);
     const auto run = [&](index size) {
       Values memory(1, RemovedSet::memory_of(n)), out(3 + n, n);
-      by_team(size, [&](const Member& team) {
+      by_team(size, [&](const ThreadTeam& team) {
         const RemovedSet set{
             W.view(), r, members.data(), g, K, Matrix(C).data, Matrix(memory).data};
         double* S = set.symmetric(team);

@@ -4,6 +4,7 @@
 #include "cpu/blas.hpp"
 #include "cpu/pack.hpp"
 #include "formula.hpp"
+#include "pairs.hpp"
 #include "simd/kernels.hpp"
 
 #include <algorithm>
@@ -11,30 +12,6 @@
 
 namespace upweight::cpu {
 namespace {
-
-/// Number of pairs k1 <= k2 with k2 < k: the row of the pair (0, k).
-constexpr index pairs_before(index k) {
-  return k * (k + 1) / 2;
-}
-
-/// Columns k2 in [first, last), whole, so that their pairs are a block of rows.
-struct PairBlock {
-  index first, last;
-  [[nodiscard]] index row() const { return pairs_before(first); }
-  [[nodiscard]] index size() const { return pairs_before(last) - row(); }
-};
-
-std::vector<PairBlock> pair_blocks(index q, index most) {
-  std::vector<PairBlock> blocks;
-  for (index first = 0; first < q;) {
-    index last = first + 1;
-    while (last < q && pairs_before(last + 1) - pairs_before(first) <= most)
-      ++last;
-    blocks.push_back({first, last});
-    first = last;
-  }
-  return blocks;
-}
 
 double skew(Family family, double p) {
   return formula::with_separable(family, [&](auto f) { return f.skew(p); });
@@ -94,13 +71,11 @@ void CpuBackend<T>::cubic_contract(MatrixView<const float> cubic, const RowSets&
                                    ConstMatrix delta, Matrix G) const {
   const index q = delta.cols, batch = delta.rows;
   const std::vector<PairBlock> blocks = pair_blocks(q, 1024);
-  index widest = 0;
-  for (const PairBlock block : blocks)
-    widest = std::max(widest, block.size());
+  const index most = widest(blocks);
   const index per_task = std::clamp<index>(ceil_div(batch, 8), 8, 128);
   threads_.ranges(batch, per_task, [&](index begin, index end) {
     const index size = end - begin;
-    Scratch<float> moved(size * q), two(size), panel(size * widest), part(size * q);
+    Scratch<float> moved(size * q), two(size), panel(size * most), part(size * q);
     std::fill_n(two.get(), size, 2.0f);
     for (index b = 0; b < size; ++b)
       for (index j = 0; j < q; ++j)

@@ -6,6 +6,7 @@
 #include "cuda/pack.hpp"
 #include "cuda/sets.hpp"
 #include "formula.hpp"
+#include "pairs.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -18,37 +19,10 @@ namespace {
 constexpr blas::Precision product_precision = blas::Precision::plain;
 constexpr index sum_rows = 2048;  // rows of a sum in float32, or sets of a batch
 
-/// Number of pairs k1 <= k2 with k2 < k: the row of the pair (0, k).
-__host__ __device__ inline index pairs_before(index k) {
-  return k * (k + 1) / 2;
-}
-
-/// Columns k2 in [first, last), whole, so that their pairs are a block of rows.
-struct PairBlock {
-  index first, last;
-  [[nodiscard]] index row() const { return pairs_before(first); }
-  [[nodiscard]] index size() const { return pairs_before(last) - row(); }
-};
-
 /// Blocks whose panels of `sum_rows` rows stay in a second-level cache.
-std::vector<PairBlock> pair_blocks(index q) {
+std::vector<PairBlock> panel_blocks(index q) {
   constexpr index most = (index(32) << 20) / (sum_rows * index(sizeof(float)));
-  std::vector<PairBlock> blocks;
-  for (index first = 0; first < q;) {
-    index last = first + 1;
-    while (last < q && pairs_before(last + 1) - pairs_before(first) <= most)
-      ++last;
-    blocks.push_back({first, last});
-    first = last;
-  }
-  return blocks;
-}
-
-index widest(const std::vector<PairBlock>& blocks) {
-  index most = 0;
-  for (const PairBlock block : blocks)
-    most = std::max(most, block.size());
-  return most;
+  return pair_blocks(q, most);
 }
 
 /// The two columns k1 <= k2 of each pair, in the order of the tensor's rows.
@@ -81,7 +55,7 @@ template <class T>
 void CudaBackend<T>::cubic_tensor(const RemainderRows<float>& rows,
                                   MatrixView<float> cubic) const {
   const index n = rows.Z.rows, q = rows.Z.cols, most = std::min(n, sum_rows);
-  const std::vector<PairBlock> blocks = pair_blocks(q);
+  const std::vector<PairBlock> blocks = panel_blocks(q);
   const Scratch<std::int32_t> of_pairs(device(), 2 * pairs_before(q));
   const Pairs pairs = fill_pairs(device(), q, of_pairs);
   const index pair_count = widest(blocks);
@@ -135,7 +109,7 @@ void CudaBackend<T>::cubic_contract(MatrixView<const float> cubic, const RowSets
                                     const RemainderRows<float>& own, ConstMatrix Z,
                                     ConstMatrix delta, Matrix G) const {
   const index q = delta.cols, batch = delta.rows, most = std::min(batch, sum_rows);
-  const std::vector<PairBlock> blocks = pair_blocks(q);
+  const std::vector<PairBlock> blocks = panel_blocks(q);
   const Scratch<std::int32_t> of_pairs(device(), 2 * pairs_before(q));
   const Pairs pairs = fill_pairs(device(), q, of_pairs);
   const Scratch<float> panels(device(), most * widest(blocks)),
