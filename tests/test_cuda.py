@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import sys
+import types
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from gpu import IS_HOST, faults, from_gpu, to_gpu
+from gpu import IS_HOST, Gpu, faults, from_gpu, to_gpu
 from problems import SPECS, Case, assert_close, assert_same_bits, make_case, named_case
 
 import upweight as uw
+from upweight import _core
 
 pytestmark = pytest.mark.skipif(
     uw.backends()["cuda"] != "available", reason=f"cuda is {uw.backends()['cuda']}"
@@ -236,3 +241,79 @@ def test_no_memory_is_left_behind(fake: Any) -> None:
     del left
     gc.collect()
     assert fake.upweight_fake_gpu_in_use() == before
+
+
+class Block:
+    """Memory of a pool, given back when nobody refers to it."""
+
+    def __init__(self, size: int, out: dict[int, int]) -> None:
+        self.array = _core.DeviceArray.empty((size,), "uint8", _core.Place("cuda", 1))
+        self.ptr = self.array.pointer
+        out[self.ptr] = size
+        weakref.finalize(self, out.pop, self.ptr)
+
+
+def fake_library(name: str, out: dict[int, int], room: bool = True) -> Any:
+    """Return the parts of CuPy or PyTorch that lend their streams and their pools.
+
+    `out` holds the size of every block that is out; without `room`, none ever is.
+    """
+    kept: dict[int, Block] = {}  # PyTorch's, until it is told
+
+    def alloc(size: int) -> Block:
+        if not room:
+            raise MemoryError
+        return Block(size, out)
+
+    def caching_allocator_alloc(size: int, device: int, stream: Any) -> int:
+        block = alloc(size)
+        kept[block.ptr] = block
+        return int(block.ptr)
+
+    stream = types.SimpleNamespace(ptr=0, cuda_stream=0)
+    array_type = type("ndarray", (Gpu,), {"__module__": name})
+    return types.SimpleNamespace(
+        array_type=array_type,
+        from_dlpack=array_type,
+        cuda=types.SimpleNamespace(
+            Device=lambda device: contextlib.nullcontext(),
+            get_current_stream=lambda: stream,
+            current_stream=lambda device: stream,
+            alloc=alloc,
+            memory=types.SimpleNamespace(OutOfMemoryError=MemoryError),
+            caching_allocator_alloc=caching_allocator_alloc,
+            caching_allocator_delete=kept.pop,
+        ),
+    )
+
+
+@only_fake
+@pytest.mark.parametrize("library", ["cupy", "torch"])
+def test_memory_comes_from_the_pool_of_the_rows_library(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CuPy's and PyTorch's pools lend all memory, and get all of it back."""
+    out: dict[int, int] = {}
+    fake = fake_library(library, out)
+    monkeypatch.setitem(sys.modules, library, fake)
+    case = named_case("binomial")
+    X = fake.array_type(to_gpu(case.X).core)
+    inf = uw.Influence(case.model, X, case.y)
+    scores = inf.scores(case.X_test, case.y_test)
+    assert type(scores) is fake.array_type
+    assert_close(from_gpu(scores), case.scores(), 1e-10)
+    assert sum(out.values()) > inf.nbytes - case.X.nbytes
+    del inf, scores
+    gc.collect()
+    assert not out
+
+
+@only_fake
+def test_a_pool_without_room_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool that gives nothing ends in the error of a GPU without room."""
+    fake = fake_library("cupy", {}, room=False)
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    case = named_case("binomial")
+    X = fake.array_type(to_gpu(case.X).core)
+    with pytest.raises(MemoryError, match="the device has no room"):
+        uw.Influence(case.model, X, case.y)
