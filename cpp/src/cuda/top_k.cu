@@ -16,7 +16,7 @@
 #include "scan_bounds.hpp"
 
 #include <algorithm>
-#include <optional>
+#include <vector>
 
 namespace upweight::cuda {
 namespace {
@@ -148,10 +148,10 @@ public:
         memory_(device, V.rows, n, k), left_(device, V.rows * V.cols),
         packed_(device, columns_ * V.cols), scores_(device, V.rows * columns_),
         numbers_(device, V.rows), wanted_(device, V.rows),
-        scaled_(device, bounds.tests.scaled_norm.data() + t0, V.rows) {
+        scaled_(device, bounds.tests.scaled_norm.data() + t0, V.rows),
+        norms_(device, bounds.tests.norm.data() + (bounds.rows.norm.empty() ? 0 : t0),
+               bounds.rows.norm.empty() ? 0 : V.rows) {
     judge_.scaled = scaled_.get();
-    if (!bounds.rows.norm.empty())
-      norms_.emplace(device, bounds.tests.norm.data() + t0, V.rows);
     for (index t = 0; t < V.rows; ++t)
       active_.push_back(t);
     take_active();
@@ -163,7 +163,7 @@ public:
   /// False when no test row wants more.
   bool read(const Tile<T>& tile) {
     device_.pause_point();
-    if (norms_ && tile.first > 0 && time_to_look())
+    if (!bounds_.rows.norm.empty() && tile.first > 0 && time_to_look())
       drop_finished(norm_at(tile.first));
     const auto tests = static_cast<index>(active_.size());
     if (tests == 0)
@@ -199,7 +199,7 @@ private:
 
   void drop_finished(double norm) {
     const auto tests = static_cast<index>(active_.size());
-    find_wanted(device_, memory_.lists(), numbers_.get(), tests, norm, norms_->get(),
+    find_wanted(device_, memory_.lists(), numbers_.get(), tests, norm, norms_.get(),
                 wanted_.get());
     std::vector<std::int32_t> wanted(active_.size());
     to_host<std::int32_t>(device_, wanted_.view(1, tests), wanted.data());
@@ -234,7 +234,7 @@ private:
   Scratch<std::int64_t> numbers_;
   Scratch<std::int32_t> wanted_;
   Uploaded<double> scaled_;
-  std::optional<Uploaded<double>> norms_;
+  Uploaded<double> norms_;
 };
 
 /// Test rows whose lists and products are made at once.
