@@ -85,27 +85,27 @@ def worst(scores: NDArray[np.floating], k: int) -> NDArray[np.int64]:
     return np.asarray(np.take_along_axis(k_worst, order, axis=1))
 
 
-def softmax(eta: Array) -> Array:
-    """Return the probabilities of each row (n, K)."""
-    e = np.exp(eta - eta.max(axis=1, keepdims=True))
-    return np.asarray(e / e.sum(axis=1, keepdims=True))
+def softmax(eta: Any, xp: Any = np) -> Any:
+    """Return the probabilities of each row (n, K); `xp` is NumPy or CuPy."""
+    e = xp.exp(eta - eta.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
 
 
-def softmax_factor(X: Array, P: Array, l2: float) -> Array:
+def softmax_factor(X: Any, P: Any, l2: float, xp: Any = np) -> Any:
     """Return the lower Cholesky factor of a softmax model's Hessian (K q, K q).
 
     The direction that unpenalised intercepts leave undetermined is given a curvature.
     """
     q, K = X.shape[1], P.shape[1]
-    H = np.zeros((K * q, K * q))
+    H = xp.zeros((K * q, K * q))
     for k in range(K):
         for j in range(k + 1):
             w = P[:, k] * ((j == k) - P[:, j])
             H[k * q : (k + 1) * q, j * q : (j + 1) * q] = X.T @ (w[:, None] * X)
-    H[np.diag_indices_from(H)] += np.tile(penalty(q, l2), K)
-    intercepts = np.arange(q - 1, K * q, q)
-    H[np.ix_(intercepts, intercepts)] += H[q - 1, q - 1] / K
-    return np.asarray(np.linalg.cholesky(H))
+    H[xp.diag_indices_from(H)] += xp.asarray(np.tile(penalty(q, l2), K))
+    intercepts = slice(q - 1, None, q)
+    H[intercepts, intercepts] += H[q - 1, q - 1] / K
+    return xp.linalg.cholesky(H)
 
 
 def softmax_gradients(X: Array, P: Array, y: NDArray[np.int64]) -> Array:

@@ -41,17 +41,20 @@ class AtMost:
 class Floor:
     """Work that no algorithm of this kind is without: what the machine's peaks allow.
 
-    Floating-point operations in float64 and float32, and bytes that must be moved.
+    Floating-point operations in float64, float32 and TF32 (which only GPUs have), and
+    bytes that must be moved.
     """
 
     flops: float = 0
     flops_single: float = 0
     bytes: float = 0
+    flops_tf32: float = 0
 
     def seconds(self, peak: Mapping[str, float]) -> float:
         """Return the time that peak rates of the same names allow."""
+        kinds = ("flops", "flops_single", "flops_tf32")
         compute = sum(
-            getattr(self, kind) / peak[kind] for kind in ("flops", "flops_single")
+            work / peak[kind] for kind in kinds if (work := getattr(self, kind))
         )
         return float(max(compute, self.bytes / peak["bytes"]))
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import upweight as uw
+
 ROOT = Path(__file__).parents[1]
 # cases whose alternatives come with the test requirements
 CASES = ["scores-w1", "top-w1", "leverage-w6"]
@@ -63,3 +65,66 @@ def test_a_wrong_answer_stops_a_case():
         "try:\n    run(case)\nexcept AssertionError:\n    print('stopped')\n"
     )
     assert python("-c", program) == "stopped\n"
+
+
+# --- the GPU's ------------------------------------------------------------------------
+
+
+def test_the_gpu_bench_checks_and_times_or_says_why_not(tmp_path):
+    """Cases of the GPU's bench leave their results; without CUDA it ends with why."""
+    state = uw.backends()["cuda"]
+    command = [sys.executable, "-m", "bench.gpu", "--quick", "--out", tmp_path]
+    names = ["gram", "softmax", "top", "loo-w1", "stream"]
+    done = subprocess.run(
+        [*map(str, command), *names], cwd=ROOT, capture_output=True, text=True
+    )
+    if state != "available":
+        assert done.returncode == 1
+        assert done.stderr == f"backend 'cuda' is {state}\n"
+        return
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = [json.loads(path.read_text("utf-8")) for path in tmp_path.iterdir()]
+    assert len(results) == len(names)
+    for result in results:
+        assert result["outcome"] == "measured"
+        assert min(map(len, result["seconds"].values())) >= 3
+        assert any(arm.startswith("upweight") for arm in result["seconds"])
+        assert result["numbers"]
+        row = f"| {result['case']}: {result['job']} (quick) |"
+        assert row in done.stdout
+
+
+def test_a_wrong_answer_of_the_gpu_is_told_and_not_timed():
+    """A case whose check fails has no times, and the next one is run all the same."""
+    program = (
+        "from types import SimpleNamespace\n"
+        "from contextlib import nullcontext\n"
+        "from bench.gpu.runner import Case, Prepared, Under, run\n"
+        "gpu = SimpleNamespace(facts={}, clock='', poisoned=nullcontext,\n"
+        "                      tidy=lambda: None)\n"
+        "def check(answers): assert answers['upweight'] == 2, 'not two'\n"
+        "case = Case('x', 'x', (Under(1),),\n"
+        "            lambda gpu, quick: Prepared({'upweight': int}, check))\n"
+        "result = run(case, gpu, False, {})\n"
+        "print(result.outcome, result.seconds, result.goals[0]['met'])\n"
+    )
+    assert python("-c", program) == "failed: AssertionError: not two {} None\n"
+
+
+def test_rivals_of_the_gpu_find_both_ends():
+    """What CuPy is asked for finds the k best of both ends of all blocks, by NumPy."""
+    program = (
+        "import numpy as np\n"
+        "from bench.competitors import best, worst\n"
+        "from bench.gpu import competitors\n"
+        "competitors._BLOCK = 30\n"
+        "rng = np.random.default_rng(0)\n"
+        "X, a, d = (rng.standard_normal(s) for s in ((95, 3), 95, (4, 4)))\n"
+        "scores = (d[:, :3] @ X.T + d[:, 3:]) * a\n"
+        "high, values, low, _ = competitors.by_argpartition(np, X, a, d, 7)\n"
+        "assert np.array_equal(high, best(scores, 7))\n"
+        "assert np.array_equal(low, worst(scores, 7))\n"
+        "assert np.allclose(values, np.take_along_axis(scores, high, axis=1))\n"
+        "print('both ends')\n"
+    )
+    assert python("-c", program) == "both ends\n"
