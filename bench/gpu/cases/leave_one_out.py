@@ -85,10 +85,9 @@ def _prepare(
                 numbers[f"rows by {route}, l2 = {l2:g}"] = share
         return numbers
 
-    floor = Floor(flops=2.0 * n * (p + 1) ** 2, bytes=8.0 * n * p)
-    making = Floor(flops=1.0 * n * (p + 1) ** 2, bytes=8.0 * n * p)
-    floors = {name: making if "made" in name else floor for name in arms}
-    return Prepared(arms, check, floors=floors)
+    # a Hessian where the Influence is made, leverages where it is there: n q^2 each
+    floor = Floor(flops=1.0 * n * (p + 1) ** 2, bytes=8.0 * n * p)
+    return Prepared(arms, check, floors=dict.fromkeys(arms, floor))
 
 
 def _margins(ready: uw.Influence) -> Any:
