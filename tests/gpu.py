@@ -53,10 +53,15 @@ def _converted(X: Any, dtype: str, copy: bool) -> Gpu:
     return to_gpu(np.ascontiguousarray(from_gpu(X), dtype=dtype))
 
 
+def to_core(array: Any) -> Any:
+    """Return a copy of a NumPy array in the GPU's memory, as the core holds it."""
+    return _core.DeviceArray.copy_of(array, _core.Place("cuda", 1))
+
+
 def to_gpu(array: Any) -> Any:
     """Return a copy of a NumPy array in the GPU's memory."""
     if IS_HOST:
-        return Gpu(_core.DeviceArray.copy_of(array, _core.Place("cuda", 1)))
+        return Gpu(to_core(array))
     import cupy
 
     return cupy.asarray(array)
@@ -71,7 +76,7 @@ def faults() -> Any:
     """Return the functions with which tests have the host that plays a GPU fail."""
     library = ctypes.CDLL(_core.__file__)
     library.upweight_fake_gpu_in_use.restype = ctypes.c_size_t
-    library.upweight_fake_gpu_copied.restype = ctypes.c_size_t
+    library.upweight_fake_gpu_handles.restype = ctypes.c_size_t
     library.upweight_fake_gpu_largest.argtypes = [ctypes.c_size_t]
     library.upweight_fake_gpu_fail.argtypes = [ctypes.c_char_p]
     return library

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu import IS_HOST, Gpu, faults, from_gpu, to_gpu
+from gpu import IS_HOST, Gpu, faults, from_gpu, to_core, to_gpu
 from problems import SPECS, Case, assert_close, assert_same_bits, make_case, named_case
 
 import upweight as uw
@@ -317,3 +317,32 @@ def test_a_pool_without_room_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) 
     X = fake.array_type(to_gpu(case.X).core)
     with pytest.raises(MemoryError, match="the device has no room"):
         uw.Influence(case.model, X, case.y)
+
+
+@only_fake
+def test_results_start_no_library_of_their_own(fake: Any) -> None:
+    """Memory for results, and a look at the rows, cost no handle of cuBLAS."""
+    case = named_case("binomial")
+    inf = on_gpu(case)
+    before = fake.upweight_fake_gpu_handles()
+    inf.scores(to_gpu(case.X_test), case.y_test)
+    inf.scores(case.X_test, case.y_test, reduce="mean")
+    assert fake.upweight_fake_gpu_handles() == before
+
+
+def test_work_is_on_the_stream_that_rows_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What another library has under way comes before the stream that we work on."""
+    asked = []
+
+    def exported(self: Gpu, **options: Any) -> Any:
+        asked.append(options["stream"])
+        return self.core.__dlpack__(**options)
+
+    monkeypatch.setattr(Gpu, "__dlpack__", exported)
+    case = named_case("binomial")
+    inf = uw.Influence(case.model, Gpu(to_core(case.X)), case.y)
+    assert asked
+    assert set(asked) == {inf._place.stream}
+    assert 0 not in asked

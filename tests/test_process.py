@@ -74,3 +74,20 @@ def test_ctrl_c_ends_a_long_call_and_leaves_the_object_usable() -> None:
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert out == "interrupted\n"
+
+
+def test_work_on_the_host_asks_for_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit and its Influence on the host never ask CUDA for its state.
+
+    To ask starts the driver, which takes long and forbids a process to fork.
+    """
+
+    def asked() -> str:
+        raise AssertionError("CUDA was asked")
+
+    monkeypatch.setattr("upweight._config.cuda_state", asked)
+    inf, X, y = problem()
+    assert inf.backend == "cpu"
+    for backend in ("cpu", "numpy"):
+        model = uw.fit(X[:50, :3], y[:50], family="binomial", l2=1.0, backend="cpu")
+        uw.Influence(model, X[:50, :3], y[:50], backend=backend)

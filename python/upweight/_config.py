@@ -13,6 +13,8 @@ from . import _core
 from ._device import cuda_state
 from ._validate import check_choice, resolve_threads
 
+BACKENDS = ("numpy", "cpu", "cuda")
+
 
 def backends() -> dict[str, str]:
     """Return each backend with ``"available"``, or the reason why it is not.
@@ -23,17 +25,18 @@ def backends() -> dict[str, str]:
     >>> uw.backends()["cpu"]
     'available'
     """
-    return {
-        "numpy": "available",
-        "cpu": "available",
-        "cuda": cuda_state(),
-    }
+    return {name: _state(name) for name in BACKENDS}
+
+
+def _state(name: str) -> str:
+    """Return a backend's state; only CUDA's takes asking, which starts its driver."""
+    return cuda_state() if name == "cuda" else "available"
 
 
 def check_backend(backend: Any, names: tuple[str, ...]) -> None:
     """Raise ValueError unless `backend` is one of `names` that is there, or "auto"."""
     check_choice(backend, ("auto", *names), "backend")
-    state = "available" if backend == "auto" else backends()[backend]
+    state = _state(backend)
     if state != "available":
         raise ValueError(f"backend: {backend!r} is {state}")
 

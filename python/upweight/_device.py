@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from . import _core
 
 _CUDA, _CUDA_MANAGED = 2, 13  # device types of DLPack
-_LEGACY_STREAM = 1  # CUDA's handle of the default stream, which 0 leaves open
+_LEGACY_STREAM = 1  # CUDA's handle of the default stream, for which 0 may stand
 
 
 def is_device_array(X: Any) -> bool:
@@ -30,7 +30,7 @@ def to_host(X: Any) -> Any:
     """Return an array of a device as a NumPy array; all else as it is."""
     if not is_device_array(X):
         return X
-    return _core.DeviceArray(X, _place_of(X, 1).stream or _LEGACY_STREAM).numpy()
+    return _core.DeviceArray(X, _place_of(X, 1).stream).numpy()
 
 
 @lru_cache
@@ -59,11 +59,7 @@ class Giver:
     """Makes results into arrays of the caller's library, on its device."""
 
     place: _core.Place  # the stream and the pool of the library whose array it is
-    make: Callable[[Any], Any]  # an array of that library, from one that speaks DLPack
-
-    def device(self, values: Any) -> Any:
-        """Return a DeviceArray as such an array, without a copy."""
-        return self.make(values)
+    make: Callable[[Any], Any]  # an array of that library, from a DeviceArray
 
     def host(self, values: NDArray[Any]) -> Any:
         """Return a copy of a NumPy array."""
@@ -140,15 +136,14 @@ def to_device_rows(
             f"{name}: expected {columns} columns, as the model has, got {X.shape[1]}"
         )
     place = _place_of(X, n_threads)
-    stream = place.stream or _LEGACY_STREAM
-    array = _core.DeviceArray(X, stream)
+    array = _core.DeviceArray(X, place.stream)
     if array.dtype.rstrip("0123456789") not in ("float", "int", "uint", "bool"):
         raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
     wanted = np.dtype(dtype or ("float32" if array.dtype == "float32" else "float64"))
     n, p = X.shape
     in_order = (p == 1 or array.strides[1] == 1) and (n == 1 or array.strides[0] >= p)
     if array.dtype != wanted.name or not in_order:
-        array = _core.DeviceArray(_contiguous(X, wanted.name), stream)
+        array = _core.DeviceArray(_contiguous(X, wanted.name), place.stream)
     bad = _core.device_first_nonfinite(array, place)
     if bad >= 0:
         row, column = divmod(bad, p)
@@ -162,7 +157,7 @@ def to_device_rows(
 
 def destination(out: Any) -> Any:
     """Return a device's array as the core writes to it."""
-    return _core.DeviceArray(out, _place_of(out, 1).stream or _LEGACY_STREAM)
+    return _core.DeviceArray(out, _place_of(out, 1).stream)
 
 
 def _library(X: Any) -> str:
@@ -190,7 +185,11 @@ def _from_dlpack(X: Any) -> Callable[[Any], Any]:
 
 
 def _place_of(X: Any, n_threads: int) -> _core.Place:
-    """Return the stream and the pool that the array's library works with now."""
+    """Return the stream and the pool that the array's library works with now.
+
+    Of libraries that we do not know, the default stream: what they export waits for
+    their own work on the stream that they are asked for, so that must be ours.
+    """
     find_libraries()
     device = int(X.__dlpack_device__()[1])
     if _library(X) == "torch":
@@ -219,4 +218,4 @@ def _place_of(X: Any, n_threads: int) -> _core.Place:
 
         stream = cupy.cuda.get_current_stream().ptr or _LEGACY_STREAM
         return _core.Place("cuda", n_threads, device, stream, allocate, held.pop)
-    return _core.Place("cuda", n_threads, device)
+    return _core.Place("cuda", n_threads, device, _LEGACY_STREAM)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._config import backends, check_backend
+from ._config import BACKENDS, check_backend
 from ._device import DeviceRows, destination, is_device_array
 from ._engine import Engine, Solving, TrainingData, core_engine
 from ._leave_out import LeftOut
@@ -23,7 +23,7 @@ from ._model import LinearModel
 from ._numpy_engine import NumpyEngine
 from ._place import place_of, resolve_backend
 from ._plan import SOLVERS, device_bytes, dual_is_defined, make_plan, shape_of
-from ._results import Plan, Polish
+from ._results import COPIED, STREAMED, Plan, Polish
 from ._row_sets import RowSets
 from ._row_space import RowSpace, RowSpaceEngine
 from ._solver import PRECONDITIONERS, SolverReport, make_report
@@ -87,7 +87,7 @@ class Fitted:
         preconditioner: str = "auto",
         lissa: Mapping[str, Any] | None = None,
     ) -> None:
-        check_backend(backend, tuple(backends()))
+        check_backend(backend, BACKENDS)
         check_choice(solver, SOLVERS, "solver")
         self._dtype = _check_dtype(dtype)
         if max_memory is not None:
@@ -134,7 +134,6 @@ class Fitted:
         copied = targets.nbytes
         copied += _copied_bytes(rows, adapted.X)
         self._copied = copied
-        self._streamed = False
         if fitted.kernel is not None and solver not in ("auto", "dual"):
             raise ValueError(
                 f"solver: expected 'dual' or 'auto' for a kernel model, got {solver!r}"
@@ -171,9 +170,8 @@ class Fitted:
         names = column_names(features)
         with explain_singular(fitted.n_features, names, fitted.temperature):
             self._engine = self._make_engine(self._data, polish)
-        if self._engine.streamed and not self._streamed:
-            self._streamed = True
-            self.plan = replace(self.plan, data="streamed from the host in blocks")
+        if self._engine.streamed and self.plan.data != STREAMED:
+            self.plan = replace(self.plan, data=STREAMED)
             warnings.warn(
                 "X: the GPU had no room for a copy; it is read block by block from the "
                 "host's memory, in every pass (see Influence.plan)",
@@ -231,7 +229,7 @@ class Fitted:
             solver = "cholesky"  # in coordinates
         return core_engine(
             data, solver, polish, self._cg_rtol, self._preconditioner, self._place,
-            self._streamed,
+            self.plan.data == STREAMED,
         )  # fmt: skip
 
     def _plan_device(self, rows: Rows, max_memory: int | None) -> None:
@@ -241,14 +239,11 @@ class Fitted:
         room = _core.cuda_free_memory(self._place.device)
         room = min(room, max_memory or room)
         size = device_bytes(rows)
-        self._streamed = self.plan.peak_bytes - self._copied + size > room
-        self.plan = replace(
-            self.plan,
-            data="streamed from the host in blocks"
-            if self._streamed
-            else "copied to the device",
-            resident_bytes=self.plan.resident_bytes + (0 if self._streamed else size),
-        )
+        if self.plan.peak_bytes - self._copied + size > room:
+            self.plan = replace(self.plan, data=STREAMED)
+        else:
+            resident = self.plan.resident_bytes + size
+            self.plan = replace(self.plan, data=COPIED, resident_bytes=resident)
 
     def _at_optimum(self) -> TrainingData:
         return replace(self._data, model=self.model)
@@ -287,7 +282,7 @@ class Fitted:
             on_host = np.empty((m, self.n_rows), dtype=self._dtype)
             return on_host, lambda: give.host(on_host.reshape(shape))
         there = _core.DeviceArray.empty(shape, self._dtype.name, self._place)
-        return there, lambda: give.device(there)
+        return there, lambda: give.make(there)
 
     def _allocate(
         self, shape: tuple[int, ...], out: NDArray[Any] | None = None

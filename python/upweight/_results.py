@@ -137,6 +137,9 @@ class Polish:
     decision_correlation: float | None = None
 
 
+COPIED, STREAMED = "copied to the device", "streamed from the host in blocks"
+
+
 @dataclass(frozen=True)
 class Plan:
     """How the work is done, and why.

@@ -2,6 +2,8 @@
 // cuBLAS and cuSOLVER by the host's BLAS and LAPACK, whose conventions they follow.
 #include "cuda/libraries.hpp"
 
+#include "on_host.hpp"
+
 #include <bit>
 #include <cstdint>
 #include <cstdlib>
@@ -163,6 +165,7 @@ Libraries on_host() {
 #endif
   all.versions = "the host's BLAS for cuBLAS and cuSOLVER";
   all.blas_create = [](cublasHandle_t* handle) {
+    on_host::count_handle();
     *handle = new cublasContext;
     return 0;
   };
@@ -176,6 +179,7 @@ Libraries on_host() {
     return 0;
   };
   all.solver_create = [](cusolverDnHandle_t* handle) {
+    on_host::count_handle();
     *handle = static_cast<cusolverDnHandle_t>(std::malloc(1));
     return 0;
   };

@@ -13,7 +13,9 @@ void fail_kernel(const std::string& name);
 void set_largest(std::size_t bytes);
 /// Bytes of device memory that are allocated now.
 [[nodiscard]] std::size_t memory_in_use();
-/// Bytes that were copied from the host so far.
-[[nodiscard]] std::size_t bytes_to_device();
+
+/// Handles of the libraries that were made so far.
+[[nodiscard]] std::size_t handles_made();
+void count_handle();
 
 }  // namespace on_host

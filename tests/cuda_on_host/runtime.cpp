@@ -82,7 +82,7 @@ private:
 struct Memory {
   std::mutex mutex;
   std::map<const char*, std::size_t> device, pinned;  // by first byte
-  std::size_t used = 0, total = std::size_t(8) << 30, copied = 0;
+  std::size_t handles = 0, used = 0, total = std::size_t(8) << 30;
   std::size_t largest = total;  // block there is room for, as in fragmented memory
   std::string failing;
   cudaError_t last = cudaSuccess;
@@ -134,9 +134,13 @@ std::size_t memory_in_use() {
   const std::lock_guard lock(memory().mutex);
   return memory().used;
 }
-std::size_t bytes_to_device() {
+std::size_t handles_made() {
   const std::lock_guard lock(memory().mutex);
-  return memory().copied;
+  return memory().handles;
+}
+void count_handle() {
+  const std::lock_guard lock(memory().mutex);
+  ++memory().handles;
 }
 
 }  // namespace on_host
@@ -153,8 +157,8 @@ upweight_fake_gpu_largest(std::size_t bytes) {
 __attribute__((visibility("default"))) std::size_t upweight_fake_gpu_in_use() {
   return on_host::memory_in_use();
 }
-__attribute__((visibility("default"))) std::size_t upweight_fake_gpu_copied() {
-  return on_host::bytes_to_device();
+__attribute__((visibility("default"))) std::size_t upweight_fake_gpu_handles() {
+  return on_host::handles_made();
 }
 }
 
@@ -291,22 +295,18 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes,
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes,
-                            cudaMemcpyKind kind, cudaStream_t) {
+                            cudaMemcpyKind, cudaStream_t) {
   const on_host::Access access;
   std::memmove(to, from, bytes);
-  const std::lock_guard lock(memory().mutex);
-  memory().copied += kind == cudaMemcpyHostToDevice ? bytes : 0;
   return cudaSuccess;
 }
 cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from,
                               std::size_t from_pitch, std::size_t width,
-                              std::size_t height, cudaMemcpyKind kind, cudaStream_t) {
+                              std::size_t height, cudaMemcpyKind, cudaStream_t) {
   const on_host::Access access;
   for (std::size_t i = 0; i < height; ++i)
     std::memmove(static_cast<char*>(to) + i * to_pitch,
                  static_cast<const char*>(from) + i * from_pitch, width);
-  const std::lock_guard lock(memory().mutex);
-  memory().copied += kind == cudaMemcpyHostToDevice ? width * height : 0;
   return cudaSuccess;
 }
 cudaError_t cudaMemcpy2D(void* to, std::size_t to_pitch, const void* from,

@@ -12,6 +12,10 @@ namespace upweight {
 
 using index = std::ptrdiff_t;
 
+[[nodiscard]] constexpr index ceil_div(index a, index b) {
+  return (a + b - 1) / b;
+}
+
 /// A row-major matrix that somebody else owns: entry (i, j) is data[i * stride + j].
 /// Members are constexpr so that kernels of a GPU may call them too.
 template <class T>
@@ -40,6 +44,9 @@ struct MatrixView {
   [[nodiscard]] constexpr bool empty() const { return rows == 0 || cols == 0; }
   [[nodiscard]] constexpr MatrixView block(index first, index count) const {
     return {row(first), count, cols, stride};
+  }
+  [[nodiscard]] constexpr MatrixView columns(index first, index count) const {
+    return {data + first, rows, count, stride};
   }
 };
 

@@ -38,8 +38,4 @@ private:
   Poll poll_;
 };
 
-[[nodiscard]] inline index ceil_div(index a, index b) {
-  return (a + b - 1) / b;
-}
-
 }  // namespace upweight::cpu

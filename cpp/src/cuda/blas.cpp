@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cuda/blas.hpp"
 
-#include "upweight/error.hpp"
-
 #include <limits>
 #include <stdexcept>
-#include <string>
 #include <type_traits>
 
 namespace upweight::cuda::blas {
@@ -20,11 +17,6 @@ int narrow(index n) {
 /// A leading dimension: at least one, also of a matrix of no columns.
 int leading(index stride) {
   return narrow(stride > 0 ? stride : 1);
-}
-
-void check_library(int status, const char* what) {
-  if (status != 0)
-    throw CudaError(std::string(what) + ": status " + std::to_string(status));
 }
 
 /// A call with the handles' lock held, on the device.

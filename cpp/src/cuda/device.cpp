@@ -19,7 +19,7 @@ void check(cudaError_t status, const char* doing) {
   throw CudaError(std::string(doing) + ": " + cudaGetErrorString(status));
 }
 
-static void check_library(int status, const char* doing) {
+void check_library(int status, const char* doing) {
   if (status != 0)
     throw CudaError(std::string(doing) + ": status " + std::to_string(status));
 }
@@ -46,10 +46,22 @@ Device::Device(const CudaOptions& options, std::function<bool()> poll)
     check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep),
           "setting up the device's pool");
   }
-  check_library(libraries_.blas_create(&blas_), "starting cuBLAS");
-  check_library(libraries_.blas_stream(blas_, stream_), "starting cuBLAS");
-  check_library(libraries_.solver_create(&solver_), "starting cuSOLVER");
-  check_library(libraries_.solver_stream(solver_, stream_), "starting cuSOLVER");
+}
+
+cublasHandle_t Device::blas() const {
+  if (blas_ == nullptr) {
+    check_library(libraries_.blas_create(&blas_), "starting cuBLAS");
+    check_library(libraries_.blas_stream(blas_, stream_), "starting cuBLAS");
+  }
+  return blas_;
+}
+
+cusolverDnHandle_t Device::solver() const {
+  if (solver_ == nullptr) {
+    check_library(libraries_.solver_create(&solver_), "starting cuSOLVER");
+    check_library(libraries_.solver_stream(solver_, stream_), "starting cuSOLVER");
+  }
+  return solver_;
 }
 
 Device::~Device() {
@@ -222,6 +234,8 @@ std::shared_ptr<void> cuda_upload(const void* from, std::size_t bytes,
   auto device = std::make_shared<cuda::Device>(options, std::function<bool()>());
   std::shared_ptr<void> memory(device->allocate(bytes > 0 ? bytes : 1),
                                [device](void* data) { device->free(data); });
+  if (from == nullptr && options.stream == nullptr)
+    device->synchronize();  // other streams may use it now: it must be there
   if (from != nullptr)
     cuda::to_device(*device, static_cast<const std::byte*>(from),
                     MatrixView<std::byte>(static_cast<std::byte*>(memory.get()), 1,

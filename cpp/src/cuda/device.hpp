@@ -15,8 +15,10 @@
 
 namespace upweight::cuda {
 
-/// Throws CudaError for what failed `doing` something.
+/// Throws CudaError for what failed `doing` something: of the runtime's, and of the
+/// libraries' calls.
 void check(cudaError_t status, const char* doing);
+void check_library(int status, const char* doing);
 
 /// One device and a stream on it. Memory is given and taken back in the stream's order,
 /// so that it may be freed while work that reads it is still to come.
@@ -44,11 +46,12 @@ public:
   /// For long words: throws Interrupted when the caller wants to stop.
   void pause_point() const;
 
-  /// The libraries with this device's handles. One thread at a time: hold the lock
-  /// while calls are enqueued.
+  /// The libraries with this device's handles, which are made when they are first asked
+  /// for: that takes long, and memory. One thread at a time: hold the lock from then
+  /// until calls are enqueued.
   [[nodiscard]] const Libraries& libraries() const { return libraries_; }
-  [[nodiscard]] cublasHandle_t blas() const { return blas_; }
-  [[nodiscard]] cusolverDnHandle_t solver() const { return solver_; }
+  [[nodiscard]] cublasHandle_t blas() const;
+  [[nodiscard]] cusolverDnHandle_t solver() const;
   [[nodiscard]] std::unique_lock<std::mutex> lock() const {
     return std::unique_lock(mutex_);
   }
@@ -60,8 +63,8 @@ private:
   cudaStream_t stream_ = nullptr, copies_ = nullptr;
   bool owns_stream_ = false;
   const Libraries& libraries_;
-  cublasHandle_t blas_ = nullptr;
-  cusolverDnHandle_t solver_ = nullptr;
+  mutable cublasHandle_t blas_ = nullptr;
+  mutable cusolverDnHandle_t solver_ = nullptr;
   mutable std::mutex mutex_;
 };
 
@@ -108,9 +111,5 @@ public:
 private:
   Scratch<U> memory_;
 };
-
-[[nodiscard]] inline index ceil_div(index a, index b) {
-  return (a + b - 1) / b;
-}
 
 }  // namespace upweight::cuda

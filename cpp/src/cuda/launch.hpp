@@ -133,7 +133,7 @@ void each(const Device& device, const char* name, index rows, index cols, const 
   const unsigned down = detail::block_threads / across;
   const auto blocks = [](index count, unsigned threads, index most) {
     return static_cast<unsigned>(
-        std::min((count + threads - 1) / static_cast<index>(threads), most));
+        std::min(ceil_div(count, static_cast<index>(threads)), most));
   };
   const dim3 grid(blocks(cols, across, index(1) << 20),
                   blocks(rows, down, detail::most_blocks));
@@ -147,8 +147,8 @@ template <class F>
 void each(const Device& device, const char* name, index count, const F& f) {
   if (count <= 0)
     return;
-  const index blocks = std::min<index>(
-      (count + detail::block_threads - 1) / detail::block_threads, index(1) << 20);
+  const index blocks =
+      std::min<index>(ceil_div(count, detail::block_threads), index(1) << 20);
   device.use();
   detail::each_element<<<static_cast<unsigned>(blocks), detail::block_threads, 0,
                          device.stream()>>>(count, f);
@@ -164,8 +164,8 @@ void each_row(const Device& device, const char* name, index rows, index work,
     return;
   const bool whole = work > 1024;
   const index teams = whole ? 1 : detail::block_threads / 32;
-  const auto blocks = static_cast<unsigned>(
-      std::min<index>((rows + teams - 1) / teams, index(1) << 20));
+  const auto blocks =
+      static_cast<unsigned>(std::min<index>(ceil_div(rows, teams), index(1) << 20));
   device.use();
   if (whole)
     detail::each_row<true>
