@@ -3,56 +3,27 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+from . import command
 from .cases import CASES
-from .runner import Case, Result, run, save
+from .runner import Result, run, save
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the cases asked for; return 0, whether or not goals are met."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", help="cases, or beginnings of names")
+    parser = command.parser("python -m bench", __doc__)
     parser.add_argument("--rounds", type=int, help="in place of each case's own")
-    parser.add_argument("--out", type=Path, help="folder of the JSON results")
-    parser.add_argument(
-        "--quick", action="store_true", help="small data: try the programs"
-    )
-    parser.add_argument("--list", action="store_true", help="name the cases")
     asked = parser.parse_args(arguments)
-    cases = _chosen(asked.names)
-    if asked.list:
-        for case in cases:
-            print(f"{case.name:24}{case.job}")
-        return 0
-    if asked.quick and asked.out is None:
-        parser.error("--quick needs --out: its times are not to be kept among results")
+    cases = command.chosen(parser, asked, CASES)
     for case in cases:
         result = run(case, asked.quick, asked.rounds)
         print(report(result), flush=True)
         save(result, asked.out or RESULTS)
     return 0
-
-
-def _chosen(names: list[str]) -> list[Case]:
-    chosen = [
-        case
-        for case in CASES
-        if not names or any(_matches(case, name) for name in names)
-    ]
-    if not chosen:
-        known = ", ".join(case.name for case in CASES)
-        raise SystemExit(f"no case is called {' or '.join(names)}; there are {known}")
-    return chosen
-
-
-def _matches(case: Case, name: str) -> bool:
-    exact = any(other.name == name for other in CASES)
-    return case.name == name if exact else case.name.startswith(name)
 
 
 def report(result: Result) -> str:
