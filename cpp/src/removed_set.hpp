@@ -3,7 +3,7 @@
 // device: by a team of threads, or by one alone.
 #pragma once
 
-#include "formula.hpp"
+#include "elementary.hpp"
 #include "small.hpp"
 #include "upweight/backend.hpp"
 

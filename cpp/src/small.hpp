@@ -3,7 +3,7 @@
 // once, for host and device: by a team of threads that share memory, or by one alone.
 #pragma once
 
-#include "formula.hpp"
+#include "elementary.hpp"
 #include "upweight/view.hpp"
 
 #include <cmath>

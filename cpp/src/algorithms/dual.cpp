@@ -93,7 +93,7 @@ void DualHessian::solve(const Backend<double>& backend, const Problem<double>& p
   const double l2 = problem.penalty.front();
   for (index k = 0; k < B.cols / q; ++k) {
     const Block& block = blocks_[at(std::min<index>(k, index(blocks_.size()) - 1))];
-    const Matrix V(B.data + k * q, B.rows, q, B.stride);
+    const Matrix V = B.columns(k * q, q);
     const ConstMatrix v(V.data, V.rows, r, V.stride);
     const auto a = static_cast<index>(block.rows.size());
     Array C;

@@ -206,8 +206,7 @@ void Hessian<T>::solve(const Backend<T>& backend, const Problem<T>& problem,
           backend,
           [&](ConstMatrix in, Matrix out) { backend.symmetric_product(H, in, out); },
           [&](ConstMatrix in, Matrix out) { backend.solve_single(R, D, in, out); },
-          Matrix(B.data + k * order, B.rows, order, B.stride),
-          k == 0 ? progress : Progress());
+          B.columns(k * order, order), k == 0 ? progress : Progress());
     }
     return;
   }

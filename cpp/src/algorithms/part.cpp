@@ -15,8 +15,7 @@ namespace upweight {
 namespace {
 
 ConstMatrix column(ConstMatrix matrix, index k) {
-  return matrix.empty() ? matrix
-                        : ConstMatrix(matrix.data + k, matrix.rows, 1, matrix.stride);
+  return matrix.empty() ? matrix : matrix.columns(k, 1);
 }
 
 /// max (H_jj)^(1/2) / R_jj, H_jj being the square of R's column j.

@@ -145,8 +145,7 @@ void CpuBackend<T>::transpose(ConstMatrix A, Matrix out) const {
 template <class T>
 void CpuBackend<T>::forward_rows(ConstMatrix R, Matrix B) const {
   threads_.ranges(B.cols, panel, [&](index first, index last) {
-    blas::solve_panel<double>(R,
-                              Matrix(B.data + first, B.rows, last - first, B.stride));
+    blas::solve_panel<double>(R, B.columns(first, last - first));
   });
 }
 
@@ -190,20 +189,17 @@ void CpuBackend<T>::solve_single(MatrixView<const float> R, ConstMatrix D,
 template <class T>
 void CpuBackend<T>::symmetric_product(ConstMatrix H, ConstMatrix V, Matrix out) const {
   const index P = H.cols;
-  const auto columns = [](auto matrix, index first, index count) {
-    return decltype(matrix)(matrix.data + first, matrix.rows, count, matrix.stride);
-  };
   threads_.ranges(P, panel, [&](index first, index last) {
     const index count = last - first, after = P - last;
     const ConstMatrix strip = H.block(first, count);
-    const Matrix to = columns(out, first, count);
-    blas::symm<double>(columns(strip, first, count), columns(V, first, count), to);
+    const Matrix to = out.columns(first, count);
+    blas::symm<double>(strip.columns(first, count), V.columns(first, count), to);
     if (first > 0)
-      blas::gemm<double>(1, columns(V, 0, first),
-                         columns(H.block(0, first), first, count), false, 1, to);
+      blas::gemm<double>(1, V.columns(0, first),
+                         H.block(0, first).columns(first, count), false, 1, to);
     if (after > 0)
-      blas::gemm<double>(1, columns(V, last, after), columns(strip, last, after), true,
-                         1, to);
+      blas::gemm<double>(1, V.columns(last, after), strip.columns(last, after), true, 1,
+                         to);
   });
 }
 

@@ -86,9 +86,6 @@ void CpuBackend<T>::hessian_product(const Design<T>& X, const RowWeights& W,
                                     Matrix out) const {
   const index q = X.columns(), K = V.cols / q, B = V.rows;
   const index tile = tile_rows((q + K * B) * index(sizeof(double)));
-  const auto segment = [q](auto matrix, index k) {
-    return decltype(matrix)(matrix.data + k * q, matrix.rows, q, matrix.stride);
-  };
   const auto by_slots = [&](index begin, index end, Matrix mine) {
     Scratch<double> packed(tile * q), products(K * tile * B);
     std::vector<Matrix> U(static_cast<std::size_t>(K));
@@ -98,7 +95,7 @@ void CpuBackend<T>::hessian_product(const Design<T>& X, const RowWeights& W,
       for (index k = 0; k < K; ++k) {
         Matrix& u = U[static_cast<std::size_t>(k)];
         u = Matrix(products.get() + k * tile * B, count, B);
-        blas::gemm<double>(1, rows, segment(V, k), true, 0, u);
+        blas::gemm<double>(1, rows, V.columns(k * q, q), true, 0, u);
         if (W.factor.empty())
           weigh(W.diagonal, k, first, u);
       }
@@ -106,7 +103,7 @@ void CpuBackend<T>::hessian_product(const Design<T>& X, const RowWeights& W,
         weigh_coupled(W, first, U);
       for (index k = 0; k < K; ++k)
         blas::gemm_at<double>(1, U[static_cast<std::size_t>(k)], rows, 1,
-                              segment(mine, k));
+                              mine.columns(k * q, q));
     }
   };
   if (X.is_sparse())

@@ -5,8 +5,8 @@
 #include "cpu/pack.hpp"
 #include "cpu/sparse.hpp"
 #include "formula.hpp"
+#include "row_targets.hpp"
 #include "simd/kernels.hpp"
-#include "target_change.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -28,9 +28,8 @@ void score_tile(const Design<D>& X, ConstMatrix a, MatrixView<const T> V, index 
   for (index k = 0; k < a.cols; ++k) {
     for (index c = 0; c < count; ++c)
       pack_row(X, first + c, a(first + c, k), packed + c * q);
-    blas::gemm<T>(1, MatrixView<const T>(V.data + k * q, V.rows, q, V.stride),
-                  MatrixView<const T>(packed, count, q), true, k > 0 ? T(1) : T(0),
-                  out);
+    blas::gemm<T>(1, V.columns(k * q, q), MatrixView<const T>(packed, count, q), true,
+                  k > 0 ? T(1) : T(0), out);
   }
 }
 

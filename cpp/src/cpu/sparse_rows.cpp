@@ -14,7 +14,7 @@ constexpr index few = 4;  // vectors: entry by entry, as no panel is worth its w
 /// Columns [k q, k q + q) of a matrix of parameters.
 template <class M>
 M segment(M matrix, index k, index q) {
-  return M(matrix.data + k * q, matrix.rows, q, matrix.stride);
+  return matrix.columns(k * q, q);
 }
 
 /// Runs work(first, count) over the rows [begin, end), as many at a time as a run has.

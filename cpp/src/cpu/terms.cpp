@@ -3,6 +3,7 @@
 #include "cpu/backend.hpp"
 #include "cpu/pack.hpp"
 #include "formula.hpp"
+#include "row_targets.hpp"
 #include "simd/kernels.hpp"
 #include "small.hpp"
 
@@ -15,11 +16,6 @@ namespace upweight::cpu {
 namespace {
 
 constexpr index run_rows = 4096;  // rows of one partial sum, whatever the threads
-
-/// Terms of one output of a separable family.
-formula::Terms terms(Family family, double y, double eta) {
-  return formula::with_separable(family, [&](auto f) { return f.terms(y, eta); });
-}
 
 struct Arguments {
   Family family;
@@ -90,23 +86,13 @@ Partial softmax_run(const Arguments& v, index first, index last) {
     const double s = v.s.empty() ? 1.0 : v.s(i, 0);
     const auto y = static_cast<index>(v.y(i, 0));
     double* eta = v.eta_out.row(i);
-    double* p = v.diagonal.row(i);
     for (index k = 0; k < K; ++k)
       eta[k] = v.eta(i, k) + (v.direction.empty() ? 0.0 : v.step * v.direction(i, k));
-    const double loss = formula::Multinomial::softmax(eta, K, p) - eta[y];
-    double others = 0;  // 1 - p_y without cancellation
-    for (index k = 0; k < K; ++k)
-      others += k == y ? 0.0 : p[k];
-    for (index k = 0; k < K; ++k)
-      v.r(i, k) = s * (k == y ? -others : p[k]);
-    const double root = std::sqrt(s);
-    for (index k = 0; k < K; ++k) {
-      v.factor(i, k) = root * p[k];
-      p[k] *= s;
-    }
+    const formula::Multinomial::Weighted row = formula::Multinomial::terms(
+        eta, K, y, s, v.r.row(i), v.diagonal.row(i), v.factor.row(i));
     if (s > 0) {
-      sums.loss += s * loss;
-      sums.worst[0] = std::max(sums.worst[0], others);
+      sums.loss += s * row.loss;
+      sums.worst[0] = std::max(sums.worst[0], row.worst);
     }
   }
   return sums;
@@ -141,34 +127,10 @@ GlmSummary CpuBackend<T>::glm_terms(Family family, ConstMatrix y, ConstMatrix s,
 template <class T>
 void CpuBackend<T>::target_gradient(Family family, Target target, ConstMatrix y,
                                     ConstMatrix eta, Matrix a) const {
-  const index K = eta.cols;
   threads_.ranges(eta.rows, run_rows, [&](index first, index last) {
-    for (index i = first; i < last; ++i) {
-      if (family != Family::multinomial) {
-        for (index k = 0; k < K; ++k)
-          a(i, k) = target == Target::margin ? (K == 1 || y(i, k) > 0 ? 1.0 : 0.0)
-                    : target == Target::probability
-                        ? terms(family, 0, eta(i, k)).weight
-                        : terms(family, y(i, k), eta(i, k)).residual;
-        continue;
-      }
-      const auto cls = static_cast<index>(y(i, 0));
-      if (target == Target::margin) {
-        for (index k = 0; k < K; ++k)
-          a(i, k) = k == cls ? 1.0 : 0.0;
-        continue;
-      }
-      double* p = a.row(i);
-      formula::Multinomial::softmax(eta.row(i), K, p);
-      double others = 0;
-      for (index k = 0; k < K; ++k)
-        others += k == cls ? 0.0 : p[k];
-      // dl/deta = p - e_y, and d p_y / deta = -p_y dl/deta
-      const double scale = target == Target::loss ? 1.0 : -p[cls];
-      p[cls] = -others;
-      for (index k = 0; k < K; ++k)
-        p[k] *= scale;
-    }
+    for (index i = first; i < last; ++i)
+      upweight::target_gradient(family, target, eta.cols, y.row(i), eta.row(i),
+                                a.row(i));
   });
 }
 

@@ -41,10 +41,6 @@ void wide_product(const Threads& threads, const Design<T>& X, ConstMatrix V, Mat
   const index n = X.rows(), q = X.columns(), K = V.cols / q, B = V.rows;
   const index strips = ceil_div(q, strip);
   const index tile = std::clamp<index>((index(1) << 22) / q, rows_per_task, 1024);
-  const auto columns = [q](auto matrix, index k, index from, index count) {
-    return decltype(matrix)(matrix.data + k * q + from, matrix.rows, count,
-                            matrix.stride);
-  };
   Scratch<double> products(K * tile * B);
   for (index first = 0; first < n; first += tile) {
     const index count = std::min(tile, n - first);
@@ -61,7 +57,7 @@ void wide_product(const Threads& threads, const Design<T>& X, ConstMatrix V, Mat
         const ConstMatrix rows =
             pack_columns(X, first + begin, end - begin, from, width, packed.get());
         for (index k = 0; k < K; ++k)
-          blas::gemm<double>(1, rows, columns(V, k, from, width), true, s > 0,
+          blas::gemm<double>(1, rows, V.columns(k * q + from, width), true, s > 0,
                              U[static_cast<std::size_t>(k)]);
       }
       weigh(first + begin, U);
@@ -75,7 +71,7 @@ void wide_product(const Threads& threads, const Design<T>& X, ConstMatrix V, Mat
             pack_columns(X, first + begin, rows, from, width, packed.get());
         for (index k = 0; k < K; ++k)
           blas::gemm_at<double>(1, output(k, begin, rows), x, first + begin > 0,
-                                columns(out, k, from, width));
+                                out.columns(k * q + from, width));
       }
     });
   }

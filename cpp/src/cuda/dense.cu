@@ -144,10 +144,7 @@ index CudaBackend<T>::potrf(Matrix H, index count, double tolerance) const {
     const index failed = factor_checked<double>(device(), block, diagonal, tolerance);
     if (failed >= 0)
       return k * P + failed;
-    each(device(), "clear_lower", P, P, [=] __device__(index i, index j) {
-      if (j < i)
-        block(i, j) = 0.0;
-    });
+    clear_lower(device(), block);
   }
   return -1;
 }
@@ -185,8 +182,8 @@ index CudaBackend<T>::potrf_pivoted(Matrix K, double tolerance,
     if (next < n && static_cast<index>(rank) == n)
       blas::syrk_at<double>(
           device(), -1,
-          ConstMatrix(K.row(first) + next, next - first, n - next, K.stride), 1,
-          Matrix(K.row(next) + next, n - next, n - next, K.stride));
+          ConstMatrix(K.block(first, next - first).columns(next, n - next)), 1,
+          K.block(next, n - next).columns(next, n - next));
   }
   order.resize(static_cast<std::size_t>(n));
   to_host<std::int64_t>(device(), {at.order, 1, n}, order.data());
@@ -205,7 +202,7 @@ void CudaBackend<T>::solve(const Factor& factor, Matrix B, bool half) const {
   if (factor.count == 1 && B.stride == B.cols)  // all segments are rows of their own
     return solve_block(factor.block(0), Matrix(B.data, B.rows * segments, order));
   for (index k = 0; k < segments; ++k)
-    solve_block(factor.block(k), Matrix(B.data + k * order, B.rows, order, B.stride));
+    solve_block(factor.block(k), B.columns(k * order, order));
 }
 
 template <class T>
@@ -227,19 +224,16 @@ void CudaBackend<T>::multiply(double alpha, ConstMatrix A, ConstMatrix B,
     return blas::gemm<double>(device(), alpha, A, B, transposed, beta, C);
   // the inner dimension in parts, the last of them with what is left over
   const index depth = A.cols / parts, rest = A.cols - parts * depth;
-  const auto columns = [](ConstMatrix M, index first, index count) {
-    return ConstMatrix(M.data + first, M.rows, count, M.stride);
-  };
   const auto right = [&](index first, index count) {
-    return transposed ? columns(B, first, count) : B.block(first, count);
+    return transposed ? B.columns(first, count) : B.block(first, count);
   };
   const Scratch<double> memory(device(), parts * C.rows * C.cols);
   const Matrix sums = memory.view(parts * C.rows, C.cols);
-  blas::gemm_stack<double>(device(), parts, 1, {columns(A, 0, depth), depth}, false,
+  blas::gemm_stack<double>(device(), parts, 1, {A.columns(0, depth), depth}, false,
                            {right(0, depth), transposed ? depth : depth * B.stride},
                            transposed, 0, {sums.block(0, C.rows), C.rows * C.cols});
   if (rest > 0)
-    blas::gemm<double>(device(), 1, columns(A, parts * depth, rest),
+    blas::gemm<double>(device(), 1, A.columns(parts * depth, rest),
                        right(parts * depth, rest), transposed, 1,
                        sums.block((parts - 1) * C.rows, C.rows));
   add_parts(device(), alpha, sums, beta, C);

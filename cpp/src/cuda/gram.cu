@@ -37,14 +37,11 @@ public:
              (index(256) << 20) / copies) {}
 
   void add(double alpha, ConstMatrix A, ConstMatrix B) {
-    const auto columns = [](ConstMatrix M, index first, index count) {
-      return ConstMatrix(M.data + first, M.rows, count, M.stride);
-    };
     for (index first = 0; first < B.cols; first += width_) {
       const index count = std::min(width_, B.cols - first), last = first + count;
       const index down = apart_ > 1 ? (last - 1) / apart_ * apart_ : last;
       if (down > 0)
-        sum_.add(alpha, columns(A, 0, down), columns(B, first, count), first);
+        sum_.add(alpha, A.columns(0, down), B.columns(first, count), first);
     }
   }
   void finish() { sum_.finish(); }
@@ -94,13 +91,6 @@ void diagonal_blocks(const Device& device, Matrix H, index q) {
   });
 }
 
-void clear_lower(const Device& device, Matrix H) {
-  each(device, "clear_lower", H.rows, H.cols, [=] __device__(index i, index j) {
-    if (j < i)
-      H(i, j) = 0.0;
-  });
-}
-
 /// Adds the penalties, and tau vv' to the columns that have none when `tie`. H's blocks
 /// are one under the other or, when it is square, on its diagonal.
 void add_penalties(const Device& device, ConstMatrix penalty, bool tie, Matrix H) {
@@ -121,6 +111,23 @@ void add_penalties(const Device& device, ConstMatrix penalty, bool tie, Matrix H
   });
 }
 
+/// The rows of a block (dense, on the device), weighed for each output, add to its sum,
+/// and to the gradient, which may be empty.
+template <class T>
+void add_weighted(const Device& device, ConstMatrix rows, const RowWeights& W,
+                  bool with_factor, ConstMatrix r, std::deque<GramSum>& sums,
+                  WeightedSums<T>& gradient) {
+  const Scratch<double> memory(device, rows.rows * rows.cols);
+  const Matrix scaled = memory.view(rows.rows, rows.cols);
+  for (index k = 0; k < static_cast<index>(sums.size()); ++k) {
+    device.pause_point();
+    scale_rows(device, W, with_factor, k, rows, scaled);
+    sums[static_cast<std::size_t>(k)].add(1, scaled, rows);
+  }
+  if (!r.empty())
+    gradient.add_rows(rows, r);
+}
+
 /// Blocks of q columns, one for each output or one for all.
 template <class T>
 void separate_gram(const Device& device, const Design<T>& X, const RowWeights& W,
@@ -134,15 +141,8 @@ void separate_gram(const Device& device, const Design<T>& X, const RowWeights& W
   each_block(device, X, tile, [&](const Design<T>& block, index first) {
     const index n = block.rows();
     const DenseRows<double, T> rows(device, block);
-    const Scratch<double> memory(device, n * q);
-    const Matrix scaled = memory.view(n, q);
-    for (index k = 0; k < K; ++k) {
-      device.pause_point();
-      scale_rows(device, rows_of(W, first, n), true, k, rows.view(), scaled);
-      sums[static_cast<std::size_t>(k)].add(1, scaled, rows.view());
-    }
-    if (!g.empty())
-      gradient.add_rows(rows.view(), r.block(first, n));
+    add_weighted(device, rows.view(), rows_of(W, first, n), true,
+                 g.empty() ? r : r.block(first, n), sums, gradient);
   });
   gradient.finish();
   for (index k = 0; k < K; ++k) {
@@ -163,7 +163,7 @@ void coupled_gram(const Device& device, const Design<T>& X, const RowWeights& W,
   GramSum products(device, H, tile, 1, zero_sum ? q : 1);
   std::deque<GramSum> sums;
   for (index k = 0; k < (diagonals ? K : 0); ++k)
-    sums.emplace_back(device, Matrix(H.row(k * q) + k * q, q, q, H.stride), tile, K);
+    sums.emplace_back(device, H.block(k * q, q).columns(k * q, q), tile, K);
   WeightedSums<T> gradient(device, g, tile);
   each_block(device, X, tile, [&](const Design<T>& block, index first) {
     const index n = block.rows();
@@ -179,15 +179,8 @@ void coupled_gram(const Device& device, const Design<T>& X, const RowWeights& W,
       return;
     }
     const DenseRows<double, T> rows(device, block);
-    const Scratch<double> memory(device, n * q);
-    const Matrix scaled = memory.view(n, q);
-    for (index k = 0; k < K; ++k) {
-      device.pause_point();
-      scale_rows(device, rows_of(W, first, n), false, k, rows.view(), scaled);
-      sums[static_cast<std::size_t>(k)].add(1, scaled, rows.view());
-    }
-    if (!g.empty())
-      gradient.add_rows(rows.view(), r.block(first, n));
+    add_weighted(device, rows.view(), rows_of(W, first, n), false,
+                 g.empty() ? r : r.block(first, n), sums, gradient);
   });
   gradient.finish();
   products.finish();

@@ -29,7 +29,7 @@ public:
   /// on; as R^-T leaves the zeros before that, only what follows is written.
   void operator()(ConstMatrix X, index first, Matrix out) const {
     const index width = R_.cols - first, columns = X.cols;
-    const Matrix to(out.data + first, out.rows, width, out.stride);
+    const Matrix to = out.columns(first, width);
     if (invert_) {
       const Matrix inverse = memory_.view(R_.cols, R_.cols);
       blas::gemm<double>(

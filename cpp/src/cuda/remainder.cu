@@ -177,7 +177,7 @@ public:
     if constexpr (std::is_same_v<R, double>) {
       for (index k = 0; k < K; ++k)
         blas::gemm<double>(device_, 1, moves(k, 0, span), Z, false, 1,
-                           Matrix(G.data + k * q, sets, q, G.stride));
+                           G.columns(k * q, q));
       return;
     } else {
       const index tiles = ceil_div(span, panel.tile);
@@ -286,9 +286,8 @@ void gradients(const Device& device, const RemainderRows<R>& rows, index count,
                            places.get(),
                            uploaded.lists()};
       for (index k = 0; k < K; ++k)
-        blas::gemm<R>(device, 1,
-                      MatrixView<const R>(moved.data + k * q, size, q, moved.stride), Z,
-                      true, 0, panel.u.block(k * size, size), product_precision);
+        blas::gemm<R>(device, 1, moved.columns(k * q, q), Z, true, 0,
+                      panel.u.block(k * size, size), product_precision);
       remainders(device, rows.family, third, panel, farthest, reach.block(begin, size));
       sums.add(panel, Z, G.block(begin, size));
     }

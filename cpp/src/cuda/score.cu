@@ -5,7 +5,7 @@
 #include "cuda/give.hpp"
 #include "cuda/launch.hpp"
 #include "cuda/products.hpp"
-#include "target_change.hpp"
+#include "row_targets.hpp"
 
 #include <algorithm>
 

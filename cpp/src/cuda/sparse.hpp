@@ -99,7 +99,7 @@ void sparse_sums(const Device& device, const Design<T>& X, ConstMatrix a, Matrix
   for (index k = 0; k < K; k += at_once) {
     const index count = std::min(at_once, K - k);
     const Matrix sums = memory.view(p << cuts, count);
-    const ConstMatrix own(a.data + k, a.rows, count, a.stride);
+    const ConstMatrix own = a.columns(k, count);
     sparse_products<Squared>(device, X.by_columns, p, cuts, own, sums);
     const Matrix to = out.block(k, count);
     each_by_patches(device, "add_parts", count, p, [=] __device__(index c, index j) {

@@ -25,6 +25,14 @@ inline void clear(const Device& device, Matrix to) {
        [=] __device__(index i, index j) { to(i, j) = 0.0; });
 }
 
+/// What lies under the diagonal of a square becomes zero.
+inline void clear_lower(const Device& device, Matrix H) {
+  each(device, "clear_lower", H.rows, H.cols, [=] __device__(index i, index j) {
+    if (j < i)
+      H(i, j) = 0.0;
+  });
+}
+
 /// C (rows x cols) = alpha times the sum of `parts` (parts * rows x cols) + beta C.
 inline void add_parts(const Device& device, double alpha, ConstMatrix parts,
                       double beta, Matrix C) {

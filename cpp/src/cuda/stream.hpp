@@ -51,67 +51,65 @@ private:
 /// Whether the host's pages are pinned, so that copies from them need no other buffer.
 [[nodiscard]] bool is_pinned(const void* data);
 
-/// A block of a design, row by row of which the k-th is row(k), as bytes of a carrier.
+/// Some rows of a design, of which the k-th is row(k), as bytes of a carrier.
 template <class T>
 class BlockCopy {
 public:
-  /// Bytes that `count` rows take, the widest there are.
-  static std::size_t bytes(const Design<T>& X, const std::function<index(index)>& row,
-                           index first, index count) {
-    if (!X.is_sparse())
-      return static_cast<std::size_t>(count * X.features.cols) * sizeof(T);
-    index entries = 0;
-    for (index k = first; k < first + count; ++k)
-      entries += X.sparse.end(row(k)) - X.sparse.begin(row(k));
-    return offsets(count, entries).total;
-  }
-
-  /// Fills `to` and returns the block as it will lie at `there`.
-  static Design<T> fill(const Design<T>& X, const std::function<index(index)>& row,
-                        index first, index count, char* to, char* there) {
+  BlockCopy(const Design<T>& X, const std::function<index(index)>& row, index first,
+            index count)
+      : X_(X), row_(row), first_(first), count_(count) {
     const index p = X.features.cols;
     if (!X.is_sparse()) {
-      for (index k = 0; k < (p > 0 ? count : 0); ++k)
-        std::memcpy(to + static_cast<std::size_t>(k * p) * sizeof(T),
-                    X.features.row(row(first + k)),
-                    static_cast<std::size_t>(p) * sizeof(T));
-      return {
-          MatrixView<const T>(reinterpret_cast<T*>(there), count, p), X.intercept, {}};
+      bytes_ = static_cast<std::size_t>(count * p) * sizeof(T);
+      return;
     }
     index entries = 0;
     for (index k = first; k < first + count; ++k)
       entries += X.sparse.end(row(k)) - X.sparse.begin(row(k));
-    const Offsets at = offsets(count, entries);
+    const auto stored = static_cast<std::size_t>(entries);
+    values_ = static_cast<std::size_t>(count + 1) * 8;
+    columns_ = (values_ + stored * sizeof(T) + 7) / 8 * 8;
+    bytes_ = columns_ + stored * 4;
+  }
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }
+
+  /// Fills `to` and returns the block as it will lie at `there`.
+  [[nodiscard]] Design<T> fill(char* to, char* there) const {
+    const index p = X_.features.cols;
+    if (!X_.is_sparse()) {
+      for (index k = 0; k < (p > 0 ? count_ : 0); ++k)
+        std::memcpy(to + static_cast<std::size_t>(k * p) * sizeof(T),
+                    X_.features.row(row_(first_ + k)),
+                    static_cast<std::size_t>(p) * sizeof(T));
+      return {MatrixView<const T>(reinterpret_cast<T*>(there), count_, p),
+              X_.intercept,
+              {}};
+    }
     auto* starts = reinterpret_cast<std::int64_t*>(to);
-    auto* values = reinterpret_cast<T*>(to + at.values);
-    auto* columns = reinterpret_cast<std::int32_t*>(to + at.columns);
+    auto* values = reinterpret_cast<T*>(to + values_);
+    auto* columns = reinterpret_cast<std::int32_t*>(to + columns_);
     std::int64_t next = 0;
-    for (index k = 0; k < count; ++k) {
+    for (index k = 0; k < count_; ++k) {
+      const index i = row_(first_ + k);
       starts[k] = next;
-      for (index e = X.sparse.begin(row(first + k)); e < X.sparse.end(row(first + k));
-           ++e, ++next) {
-        values[next] = X.sparse.values[e];
-        columns[next] = X.sparse.columns[e];
+      for (index e = X_.sparse.begin(i); e < X_.sparse.end(i); ++e, ++next) {
+        values[next] = X_.sparse.values[e];
+        columns[next] = X_.sparse.columns[e];
       }
     }
-    starts[count] = next;
+    starts[count_] = next;
     return sparse_design(
-        SparseView<T>{reinterpret_cast<T*>(there + at.values),
-                      reinterpret_cast<std::int32_t*>(there + at.columns),
+        SparseView<T>{reinterpret_cast<T*>(there + values_),
+                      reinterpret_cast<std::int32_t*>(there + columns_),
                       reinterpret_cast<std::int64_t*>(there)},
-        count, p, X.intercept);
+        count_, p, X_.intercept);
   }
 
 private:
-  struct Offsets {
-    std::size_t values, columns, total;
-  };
-  static Offsets offsets(index count, index entries) {
-    const std::size_t values = static_cast<std::size_t>(count + 1) * 8;
-    const std::size_t columns =
-        (values + static_cast<std::size_t>(entries) * sizeof(T) + 7) / 8 * 8;
-    return {values, columns, columns + static_cast<std::size_t>(entries) * 4};
-  }
+  const Design<T>& X_;
+  const std::function<index(index)>& row_;
+  index first_, count_;
+  std::size_t values_ = 0, columns_ = 0, bytes_ = 0;  // of a sparse one: where they lie
 };
 
 /// work(block, first) for blocks of at most `most` rows, in order, each on the device.
@@ -146,14 +144,14 @@ void each_carried_block(const Device& device, const Design<T>& X,
                         bool in_order, const Work& work) {
   constexpr std::size_t block_bytes = std::size_t(32) << 20;
   const std::size_t row_bytes =
-      std::max<std::size_t>(BlockCopy<T>::bytes(X, row, 0, rows) /
+      std::max<std::size_t>(BlockCopy<T>(X, row, 0, rows).bytes() /
                                 static_cast<std::size_t>(std::max<index>(rows, 1)),
                             1);
   most = std::clamp<index>(static_cast<index>(block_bytes / row_bytes), 1, most);
   std::size_t largest = 0;
   for (index first = 0; first < rows; first += most)
     largest = std::max(
-        largest, BlockCopy<T>::bytes(X, row, first, std::min(most, rows - first)));
+        largest, BlockCopy<T>(X, row, first, std::min(most, rows - first)).bytes());
   std::array<Carrier, 2> carriers{Carrier(device, largest), Carrier(device, largest)};
   const bool direct = in_order && !X.is_sparse() && is_pinned(X.features.data);
   for (index first = 0, turn = 0; first < rows; first += most, turn = 1 - turn) {
@@ -171,9 +169,9 @@ void each_carried_block(const Device& device, const Design<T>& X,
                X.intercept,
                {}};
     } else {
-      char* to = carrier.host();
-      block = BlockCopy<T>::fill(X, row, first, count, to, carrier.device());
-      carrier.send(BlockCopy<T>::bytes(X, row, first, count));
+      const BlockCopy<T> copy(X, row, first, count);
+      block = copy.fill(carrier.host(), carrier.device());
+      carrier.send(copy.bytes());
     }
     bool more = true;
     if constexpr (std::is_same_v<decltype(work(block, first)), bool>)

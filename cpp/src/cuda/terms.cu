@@ -4,6 +4,7 @@
 #include "cuda/launch.hpp"
 #include "cuda/pack.hpp"
 #include "formula.hpp"
+#include "row_targets.hpp"
 #include "small.hpp"
 
 #include <algorithm>
@@ -69,23 +70,16 @@ void softmax_runs(const Device& device, const Arguments& v, Matrix parts) {
              const index last = first + run_rows < rows ? first + run_rows : rows;
              double loss = 0, worst = 0;
              for (index i = first + team.rank(); i < last; i += team.size()) {
-               const double s = v.weight(i), root = std::sqrt(s);
+               const double s = v.weight(i);
                const auto y = static_cast<index>(v.y(i, 0));
-               double *eta = v.eta_out.row(i), *p = v.diagonal.row(i);
+               double* eta = v.eta_out.row(i);
                for (index k = 0; k < K; ++k)
                  eta[k] = v.moved(i, k);
-               const double own = formula::Multinomial::softmax(eta, K, p) - eta[y];
-               double others = 0;  // 1 - p_y without cancellation
-               for (index k = 0; k < K; ++k)
-                 others += k == y ? 0.0 : p[k];
-               for (index k = 0; k < K; ++k) {
-                 v.r(i, k) = s * (k == y ? -others : p[k]);
-                 v.factor(i, k) = root * p[k];
-                 p[k] *= s;
-               }
+               const formula::Multinomial::Weighted row = formula::Multinomial::terms(
+                   eta, K, y, s, v.r.row(i), v.diagonal.row(i), v.factor.row(i));
                if (s > 0) {
-                 loss += s * own;
-                 worst = others > worst ? others : worst;
+                 loss += s * row.loss;
+                 worst = row.worst > worst ? row.worst : worst;
                }
              }
              parts(run, 0) = team.sum(loss);
@@ -128,37 +122,8 @@ template <class T>
 void CudaBackend<T>::target_gradient(Family family, Target target, ConstMatrix y,
                                      ConstMatrix eta, Matrix a) const {
   const index K = eta.cols;
-  if (family != Family::multinomial) {
-    each(device(), "target_gradient", eta.rows, K, [=] __device__(index i, index k) {
-      if (target == Target::margin) {
-        a(i, k) = K == 1 || y(i, k) > 0 ? 1.0 : 0.0;
-        return;
-      }
-      const bool loss = target == Target::loss;
-      const double own = loss ? y(i, k) : 0.0, e = eta(i, k);
-      const formula::Terms t =
-          formula::with_separable(family, [&](auto f) { return f.terms(own, e); });
-      a(i, k) = loss ? t.residual : t.weight;
-    });
-    return;
-  }
   each(device(), "target_gradient", eta.rows, [=] __device__(index i) {
-    const auto cls = static_cast<index>(y(i, 0));
-    double* p = a.row(i);
-    if (target == Target::margin) {
-      for (index k = 0; k < K; ++k)
-        p[k] = k == cls ? 1.0 : 0.0;
-      return;
-    }
-    (void)formula::Multinomial::softmax(eta.row(i), K, p);
-    double others = 0;
-    for (index k = 0; k < K; ++k)
-      others += k == cls ? 0.0 : p[k];
-    // dl/deta = p - e_y, and d p_y / deta = -p_y dl/deta
-    const double scale = target == Target::loss ? 1.0 : -p[cls];
-    p[cls] = -others;
-    for (index k = 0; k < K; ++k)
-      p[k] *= scale;
+    upweight::target_gradient(family, target, K, y.row(i), eta.row(i), a.row(i));
   });
 }
 
