@@ -37,7 +37,8 @@ Device::Device(const CudaOptions& options, std::function<bool()> poll)
           "making a stream");
     owns_stream_ = true;
   }
-  check(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "making a stream");
+  for (cudaStream_t* stream : {&copies_, &returns_})
+    check(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), "making a stream");
   if (!allocator_.allocate) {
     // freed memory stays with the pool: otherwise every wait gives it all back
     cudaMemPool_t pool = nullptr;
@@ -70,8 +71,9 @@ Device::~Device() {
     (void)libraries_.solver_destroy(solver_);
   if (blas_ != nullptr)
     (void)libraries_.blas_destroy(blas_);
-  if (copies_ != nullptr)
-    (void)cudaStreamDestroy(copies_);
+  for (cudaStream_t stream : {copies_, returns_})
+    if (stream != nullptr)
+      (void)cudaStreamDestroy(stream);
   if (owns_stream_)
     (void)cudaStreamDestroy(stream_);
 }

@@ -32,8 +32,10 @@ public:
   /// Makes it the calling thread's: every call of CUDA comes after one of this.
   void use() const;
   [[nodiscard]] cudaStream_t stream() const { return stream_; }
-  /// Of copies from the host that overlap with work.
+  /// Of copies from the host, and of copies to it, that overlap with work. Two streams:
+  /// in one, rows would wait behind results that are still to be computed.
   [[nodiscard]] cudaStream_t copies() const { return copies_; }
+  [[nodiscard]] cudaStream_t returns() const { return returns_; }
 
   /// Throws DeviceMemoryError.
   [[nodiscard]] void* allocate(std::size_t bytes) const;
@@ -60,7 +62,7 @@ private:
   int number_;
   std::function<bool()> poll_;
   DeviceAllocator allocator_;
-  cudaStream_t stream_ = nullptr, copies_ = nullptr;
+  cudaStream_t stream_ = nullptr, copies_ = nullptr, returns_ = nullptr;
   bool owns_stream_ = false;
   const Libraries& libraries_;
   mutable cublasHandle_t blas_ = nullptr;

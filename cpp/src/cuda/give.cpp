@@ -52,13 +52,13 @@ void Returner::give(void* to, std::size_t pitch, std::size_t width,
     slot.pinned = static_cast<char*>(pinned);
   }
   check(cudaEventRecord(slot.written, device_.stream()), "ordering a copy");
-  check(cudaStreamWaitEvent(device_.copies(), slot.written, 0), "ordering a copy");
+  check(cudaStreamWaitEvent(device_.returns(), slot.written, 0), "ordering a copy");
   slot.on_its_way = true;
   check(cudaMemcpy2DAsync(direct ? to : slot.pinned, direct ? pitch : width,
                           slot.device, width, width, height, cudaMemcpyDeviceToHost,
-                          device_.copies()),
+                          device_.returns()),
         "copying from the device");
-  check(cudaEventRecord(slot.arrived, device_.copies()), "ordering a copy");
+  check(cudaEventRecord(slot.arrived, device_.returns()), "ordering a copy");
   slot.to = direct ? nullptr : static_cast<char*>(to);
   slot.pitch = pitch;
   slot.width = width;

@@ -18,13 +18,17 @@ namespace {
 /// Width of a strip: wide enough for the library, narrow enough that little of what
 /// lies under the diagonal is computed.
 index strip_width(index order) {
-  return order <= 256 ? std::max<index>(order, 1) : order <= 2048 ? 256 : 512;
+  if (order <= 128)
+    return std::max<index>(order, 1);
+  return order <= 512 ? 128 : order <= 2048 ? 256 : 512;
 }
 
-/// Rows of a tile: in cache, but many enough that adding to the whole matrix pays.
-index gram_rows(index columns, index order) {
-  return std::max(tile_rows(columns * index(sizeof(double))),
-                  order > 2048 ? index(1024) : index(64));
+/// Rows of a tile. The library is at half its speed where the inner dimension of each
+/// part of a product is in the hundreds, so that tiles are larger than a cache.
+index gram_rows(index columns) {
+  constexpr index bytes = index(128) << 20;
+  return std::clamp<index>(bytes / (columns * index(sizeof(double))), 1024,
+                           index(1) << 20);
 }
 
 /// The upper triangle of a matrix of some order as a sum of A'B. With `apart` over 1
@@ -133,7 +137,7 @@ template <class T>
 void separate_gram(const Device& device, const Design<T>& X, const RowWeights& W,
                    ConstMatrix r, Matrix H, Matrix g) {
   const index q = H.cols, K = H.rows / q;
-  const index tile = gram_rows(2 * q, q);
+  const index tile = std::min(gram_rows(q), X.rows());
   std::deque<GramSum> sums;
   for (index k = 0; k < K; ++k)
     sums.emplace_back(device, H.block(k * q, q), tile, K);
@@ -159,7 +163,7 @@ void coupled_gram(const Device& device, const Design<T>& X, const RowWeights& W,
   const index q = X.columns(), P = H.cols, K = P / q;
   const bool zero_sum = W.rows_sum_to_zero && K > 1;
   const bool diagonals = !zero_sum && !W.diagonal.empty();
-  const index tile = gram_rows(P + q, P);
+  const index tile = std::min(gram_rows(P), X.rows());
   GramSum products(device, H, tile, 1, zero_sum ? q : 1);
   std::deque<GramSum> sums;
   for (index k = 0; k < (diagonals ? K : 0); ++k)

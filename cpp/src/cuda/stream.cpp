@@ -3,14 +3,10 @@
 
 namespace upweight::cuda {
 
-Carrier::Carrier(const Device& device, std::size_t bytes) : device_(device) {
+Carrier::Carrier(const Device& device, std::size_t bytes)
+    : device_(device), bytes_(std::max<std::size_t>(bytes, 1)) {  // rows of no columns
   device.use();
-  bytes = std::max<std::size_t>(bytes, 1);  // rows of no columns have none
-  void* pinned = nullptr;
-  check(cudaHostAlloc(&pinned, bytes, cudaHostAllocDefault),
-        "pinning memory of the host");
-  host_memory_ = static_cast<char*>(pinned);
-  device_memory_ = static_cast<char*>(device.allocate(bytes));
+  device_memory_ = static_cast<char*>(device.allocate(bytes_));
   check(cudaEventCreateWithFlags(&arrived_, cudaEventDisableTiming), "making an event");
   check(cudaEventCreateWithFlags(&done_, cudaEventDisableTiming), "making an event");
   // memory comes in the order of the stream: copies wait until it is there
@@ -28,8 +24,19 @@ Carrier::~Carrier() {
     (void)cudaFreeHost(host_memory_);
 }
 
-char* Carrier::host() {
+void Carrier::wait() {
   check(cudaEventSynchronize(done_), "waiting for a block");
+}
+
+char* Carrier::host() {
+  wait();
+  if (host_memory_ == nullptr) {
+    void* pinned = nullptr;
+    device_.use();
+    check(cudaHostAlloc(&pinned, bytes_, cudaHostAllocDefault),
+          "pinning memory of the host");
+    host_memory_ = static_cast<char*>(pinned);
+  }
   return host_memory_;
 }
 

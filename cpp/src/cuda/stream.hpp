@@ -23,7 +23,8 @@ template <class T>
                                         : X.features.data);
 }
 
-/// Pinned memory of the host, with its twin on the device: what carries a block.
+/// Memory on the device, with a pinned twin of the host's once that is asked for: what
+/// carries a block.
 class Carrier {
 public:
   Carrier(const Device& device, std::size_t bytes);
@@ -31,7 +32,9 @@ public:
   Carrier(const Carrier&) = delete;
   Carrier& operator=(const Carrier&) = delete;
 
-  /// Waits until the last block that it carried is worked on, then gives its memory.
+  /// Waits until the last block that it carried is worked on.
+  void wait();
+  /// The same, then gives the host's memory. Pinning it takes a few milliseconds.
   [[nodiscard]] char* host();
   /// Sends the first `bytes`; work enqueued after this sees them at device().
   void send(std::size_t bytes);
@@ -44,6 +47,7 @@ public:
 
 private:
   const Device& device_;
+  std::size_t bytes_;
   char *host_memory_ = nullptr, *device_memory_ = nullptr;
   cudaEvent_t arrived_ = nullptr, done_ = nullptr;
 };
@@ -160,7 +164,7 @@ void each_carried_block(const Device& device, const Design<T>& X,
     Carrier& carrier = carriers[static_cast<std::size_t>(turn)];
     Design<T> block;
     if (direct) {
-      (void)carrier.host();
+      carrier.wait();
       carrier.send_from(X.features.row(first),
                         static_cast<std::size_t>(X.features.stride) * sizeof(T),
                         static_cast<std::size_t>(p) * sizeof(T),
