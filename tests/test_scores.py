@@ -211,3 +211,19 @@ def test_any_number_of_test_rows(m: int, backend: str, dtype: str, tol: float) -
         for method in METHODS:
             scores = inf.scores(case.X_test, case.y_test, method=method)
             assert_close(scores, case.scores("loss", method), tol)
+
+
+def test_margins_do_not_see_the_tie_of_the_intercepts(backend: str) -> None:
+    """One class's margin keeps all digits beside rows of a thousand times the weight.
+
+    What those rows take away has no part along constants, of which the inverse of the
+    tied Hessian has much: rounding there must not come through.
+    """
+    case = named_case("multinomial-3-weighted")
+    theta = case.influence(backend).model.theta
+    expected = ref.one_step_scores(
+        case.problem, theta, case.X_test, case.test_codes, "margin"
+    )
+    inf = named_influence("multinomial-3-weighted", "float64", backend)
+    scores = inf.scores(case.X_test, case.y_test, of="margin", method="one_step")
+    assert_close(scores, expected, 2e-12)

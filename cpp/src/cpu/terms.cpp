@@ -3,9 +3,9 @@
 #include "cpu/backend.hpp"
 #include "cpu/pack.hpp"
 #include "formula.hpp"
+#include "removal_row.hpp"
 #include "row_targets.hpp"
 #include "simd/kernels.hpp"
-#include "small.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -141,7 +141,7 @@ index CpuBackend<T>::removal_coefficients(const RowWeights& W, ConstMatrix C,
   std::vector<index> singular(static_cast<std::size_t>(ceil_div(n, run_rows)), -1);
   threads_.ranges(n, run_rows, [&](index first, index last) {
     index& bad = singular[static_cast<std::size_t>(first / run_rows)];
-    Scratch<double> M(K * K), weight(K * K);
+    Scratch<double> M(K * K);
     for (index i = first; i < last; ++i) {
       if (C.cols == K) {  // outputs apart: r / (1 - w c)
         for (index k = 0; k < K; ++k) {
@@ -152,19 +152,7 @@ index CpuBackend<T>::removal_coefficients(const RowWeights& W, ConstMatrix C,
         }
         continue;
       }
-      for (index k = 0; k < K; ++k)
-        for (index l = 0; l < K; ++l)
-          weight[k * K + l] = (k == l ? W.diagonal(i, k) : 0.0) +
-                              W.sign * W.factor(i, k) * W.factor(i, l);
-      for (index k = 0; k < K; ++k)
-        for (index l = 0; l < K; ++l) {
-          double wc = 0;
-          for (index j = 0; j < K; ++j)
-            wc += weight[k * K + j] * C(i, j * K + l);
-          M[k * K + l] = (k == l ? 1.0 : 0.0) - wc;
-        }
-      std::copy_n(r.row(i), K, a.row(i));
-      if (!solve_small(Alone(), K, M.get(), 1, a.row(i)) && bad < 0)
+      if (!removal_row(W, C, r, i, M.get(), a.row(i)) && bad < 0)
         bad = i;
     }
   });

@@ -4,8 +4,8 @@
 #include "cuda/launch.hpp"
 #include "cuda/pack.hpp"
 #include "formula.hpp"
+#include "removal_row.hpp"
 #include "row_targets.hpp"
-#include "small.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -167,22 +167,9 @@ void separate_coefficients(const Device& device, const RowWeights& W, ConstMatri
 void coupled_coefficients(const Device& device, const RowWeights& W, ConstMatrix C,
                           ConstMatrix r, Matrix a, double* memory, Matrix bad) {
   const index K = r.cols, rows = r.rows;
-  const ConstMatrix diagonal = W.diagonal, factor = W.factor;
-  const double sign = W.sign;
   first_of_runs(device, rows, bad, [=] __device__(index i) {
     const Interleaved M{memory + i, rows}, x{memory + K * K * rows + i, rows};
-    for (index l = 0; l < K; ++l) {
-      double fc = 0;  // W = diag(d) + sign f f'
-      for (index j = 0; j < K; ++j)
-        fc += factor(i, j) * C(i, j * K + l);
-      for (index k = 0; k < K; ++k) {
-        const double wc = diagonal(i, k) * C(i, k * K + l) + sign * factor(i, k) * fc;
-        M[k * K + l] = (k == l ? 1.0 : 0.0) - wc;
-      }
-    }
-    for (index k = 0; k < K; ++k)
-      x[k] = r(i, k);
-    const bool regular = solve_small(Alone(), K, M, 1, x);
+    const bool regular = removal_row(W, C, r, i, M, x);
     for (index k = 0; k < K; ++k)
       a(i, k) = x[k];
     return !regular;
