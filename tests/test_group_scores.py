@@ -165,7 +165,7 @@ def test_little_memory_only_makes_blocks_smaller(method: str, backend: str) -> N
     case = make_case("binomial", n=3000, p=3, m=500)
     labels = np.arange(3000) % 7
     free = case.influence(backend)
-    tight = case.influence(backend, max_memory=10**8)
+    tight = case.influence(backend, max_memory=10**8, n_threads=2)
     tight._max_memory = 10**6  # after the fit, which needs more
     test = (case.X_test, case.y_test)
     assert_close(

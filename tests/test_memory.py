@@ -164,7 +164,7 @@ def test_copies_of_x(layout: str, copies: int, backend: str) -> None:
 def test_scores_too_large_for_memory(backend: str) -> None:
     """The error says how much it would be, how much there is, and what to call."""
     case = make_case("gaussian", n=1000, p=2, m=100_000)
-    inf = case.influence(backend, max_memory=2 * 10**8)
+    inf = case.influence(backend, max_memory=2 * 10**8, n_threads=2)
     expected = (
         r"scores of shape \(100000, 1000\) would take 800 MB, and 200 MB may be used; "
         r"use top\(\), fewer test rows at a time, or out= with a memory map"
