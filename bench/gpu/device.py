@@ -124,8 +124,10 @@ class Gpu:
             self.cupy.get_default_memory_pool().free_all_blocks()
 
     @contextmanager
-    def poisoned(self) -> Iterator[None]:
+    def poisoned(self, most: int = 8 << 30) -> Iterator[None]:
         """Make memory that is taken inside the block full of NaN, as far as it can.
+
+        Up to `most` bytes of it.
 
         What CuPy's pool hands out, of which the library takes its memory beside arrays
         of CuPy's, comes from one block of NaN; and glibc fills what malloc hands out
@@ -134,7 +136,7 @@ class Gpu:
         perturb = _mallopt()
         if self.cupy is not None:
             self.tidy()
-            size = min(_core.cuda_free_memory(0) // 2, 8 << 30)
+            size = min(_core.cuda_free_memory(0) // 2, most)
             block = self.cupy.full(size // 8, np.nan)
             del block  # the pool has it now
         perturb(_BYTES_OF_ONES)

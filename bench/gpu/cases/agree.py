@@ -143,7 +143,7 @@ def _compare(
         if expected is None:  # not defined for this family or solver
             assert _answer(on_gpu[name], there) is None, f"{name}: the CPU refuses it"
             continue
-        with gpu.poisoned():
+        with gpu.poisoned(most=256 << 20):  # hundreds of small problems
             found = gpu.get(on_gpu[name](there))
         assert found.shape == expected.shape, (name, found.shape, expected.shape)
         yield name, _error(found, expected)
