@@ -3,21 +3,15 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from upweight import TopK
 from upweight.cli import main
-from upweight.datasets import load_readmission
-from upweight.plots import plot_top
 
 
 def test_demo_explains_a_mistake_and_draws_it(
@@ -54,35 +48,6 @@ def test_a_picture_of_many_rows_stays_a_picture(
     assert len(re.findall(r"^[+-]\d\.\d\de-\d\d ", text, re.MULTILINE)) == 600
     assert f"{picture} (the first 30 of each kind)" in text
     assert struct.unpack(">I", picture.read_bytes()[20:24])[0] < 5000
-
-
-def test_no_text_of_the_picture_is_cut_off_or_overlaps() -> None:
-    """The longest descriptions stay inside the figure, and their rows apart."""
-    data = load_readmission()
-    longest = max((data.describe(i) for i in range(len(data.y))), key=len)
-    rows, scores = np.arange(10)[None], np.linspace(2e-3, 1e-3, 10)[None]
-    top = TopK(rows, scores, rows, -scores, "loss", "cpu", "cholesky", 20)
-    labels = [f"not readmitted: {longest}"] * 10
-    title = f"Predicted\n{longest}, {longest}"  # too long for one line
-    figure = plot_top(top, labels, labels, title=title, unit="nats")
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    inside = figure.bbox
-    ticks = [
-        [t.get_window_extent(renderer) for t in ax.get_yticklabels()]
-        for ax in figure.axes
-    ]
-    texts = [t.get_window_extent(renderer) for t in figure.texts]
-    texts += [ax.xaxis.label.get_window_extent(renderer) for ax in figure.axes]
-    assert figure.get_suptitle().startswith("Predicted")
-    for box in [*ticks[0], *ticks[1], *texts]:
-        assert box.x0 >= inside.x0
-        assert box.x1 <= inside.x1
-        assert box.y0 >= inside.y0
-        assert box.y1 <= inside.y1
-    for boxes in ticks:
-        for upper, lower in itertools.pairwise(boxes):
-            assert lower.y1 < upper.y0
 
 
 def test_demo_without_matplotlib_says_what_is_missing(

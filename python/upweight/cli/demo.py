@@ -18,7 +18,7 @@ from .. import Influence, LinearModel, TopK, fit
 from ..datasets import Readmission, load_readmission
 
 _WIDTH = 100  # columns of a terminal that everything fits
-_MOST_BARS = 30  # of each kind: more make a picture that no screen shows
+_MOST_ROWS = 30  # of each kind in the picture: more make a picture that no screen shows
 
 
 def add_parser(commands: Any) -> None:
@@ -232,28 +232,35 @@ def _draw(
 ) -> str:
     """Write the picture; return a sentence that says so, or why not."""
     try:
-        from ..plots import plot_top
+        from ..plots import InfluenceDisplay
     except ImportError:
         return (
             "No picture was drawn: matplotlib is not installed. "
             "pip install 'upweight[plot]' brings it."
         )
+    from matplotlib import pyplot
 
-    def words(rows: Any) -> list[str]:
-        return [
-            f"{_label(bool(data.y[train[i]]))}: {data.describe(int(train[i]))}"
-            for i in rows
-        ]
-
-    figure = plot_top(
-        top,
-        words(top.helpful_indices[0, :_MOST_BARS]),
-        words(top.harmful_indices[0, :_MOST_BARS]),
-        unit="nats",
-        title=f"Predicted {mistake.probability:.1%} risk of readmission, "
-        f"in truth {_label(mistake.readmitted)}\n{data.describe(mistake.row)}",
-    )
-    figure.savefig(path, dpi=150)
+    pyplot.switch_backend("agg")  # for a file no window is needed
     k = top.helpful_indices.shape[1]
-    only = f" (the first {_MOST_BARS} of each kind)" if k > _MOST_BARS else ""
+    outcome = _label(mistake.readmitted)
+    display = InfluenceDisplay.from_top(
+        top,
+        k=min(k, _MOST_ROWS),
+        items=lambda i: _whole_parts(data.describe(int(train[i]))),
+        test_item=_whole_parts(data.describe(mistake.row)),
+        labels=[_label(bool(readmitted)) for readmitted in data.y[train]],
+        test_label=outcome,
+        title=f"Predicted {mistake.probability:.1%} risk of readmission, "
+        f"in truth {outcome}.\nScores: predicted change of the loss without the "
+        "training patient, in nats.",
+    )
+    display.figure_.savefig(path, dpi=150)
+    pyplot.close(display.figure_)
+    only = f" (the first {_MOST_ROWS} of each kind)" if k > _MOST_ROWS else ""
     return f"Picture written to {path}{only}."
+
+
+def _whole_parts(description: str) -> str:
+    """Keep the parts between commas, "2 visits" for one, from being broken."""
+    hard = "\N{NO-BREAK SPACE}"
+    return description.replace(" ", hard).replace("," + hard, ", ")

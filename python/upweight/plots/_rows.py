@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One row of several, and what the training rows are labelled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._device import to_host
+from .._influence import Influence
+from .._model import LinearModel
+from .._results import TopK
+from .._sparse import is_sparse
+
+
+def count_rows(rows: Any) -> int:
+    """Return the number of rows of an array, frame, sparse matrix or list."""
+    return int(rows.shape[0]) if hasattr(rows, "shape") else len(rows)
+
+
+def take_row(rows: Any, row: int) -> Any:
+    """Return one row, as rows of which it is the only one."""
+    if hasattr(rows, "iloc"):
+        return rows.iloc[row : row + 1]
+    if is_sparse(rows) and not hasattr(rows, "indptr"):
+        rows = rows.tocsr()  # a format whose rows cannot be taken
+    return rows[row : row + 1]
+
+
+def check_labels(labels: Any, top: TopK) -> NDArray[Any] | None:
+    """Return labels by row number, of at least the rows that were found."""
+    if labels is None:
+        return None
+    labels = to_host(labels)
+    array = np.asarray(labels.to_numpy() if hasattr(labels, "to_numpy") else labels)
+    last = int(max(top.helpful_indices.max(), top.harmful_indices.max()))
+    if array.ndim == 0 or len(array) <= last:
+        raise ValueError(
+            f"labels: expected one a training row, at least {last + 1}, "
+            f"got shape {array.shape}"
+        )
+    return array
+
+
+def training_targets(inf: Influence) -> NDArray[Any]:
+    """Return the targets of the training rows as they were given."""
+    y, classes = inf._data.y, inf.model.classes
+    if classes is None:
+        return y[:, 0] if y.shape[1] == 1 else y
+    if inf.model.family == "multinomial":
+        return np.asarray(classes[y[:, 0].astype(np.intp)])
+    if y.shape[1] == 1:
+        return np.asarray(classes[(y[:, 0] > 0).astype(np.intp)])
+    return np.asarray(classes[y.argmax(axis=1)])
+
+
+def unit_of(model: LinearModel, of: str) -> str:
+    """Return the unit of a target, empty where it has no name."""
+    likelihoods = ("binomial", "multinomial", "poisson")
+    return "nats" if of == "loss" and model.family in likelihoods else ""
