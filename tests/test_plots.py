@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from typing import Any
@@ -240,6 +241,21 @@ def test_contours_beyond_the_axes_are_said_to_be_there() -> None:
     texts = [text.get_text() for text in near.ax_.get_legend().get_texts()]
     assert texts == ["Cook's distance 0.5", "Cook's distance 1"]
     assert near.labels_[0].get_text() == "a"
+
+
+def test_labels_of_close_rows_do_not_lie_over_each_other() -> None:
+    """Rows that lie together are labelled beside each other."""
+    h = np.array([0.3, 0.3001, 0.302, 0.302, 0.1])
+    r = np.array([2.0, 2.0, 2.01, 1.99, 0.0])
+    display = LeverageResidualDisplay(
+        leverage=h, residual=r, cooks_distance=r**2 * h, n_parameters=2
+    ).plot(n_labels=4)
+    display.figure_.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in display.labels_]
+    assert len(boxes) == 4
+    for one, other in itertools.combinations(boxes, 2):
+        apart = one.x1 <= other.x0 + 1 or other.x1 <= one.x0 + 1
+        assert apart or one.y1 <= other.y0 + 2 or other.y1 <= one.y0 + 2
 
 
 def test_one_output_of_several_is_asked_for() -> None:

@@ -76,8 +76,23 @@ def test_exact_scores_have_their_bounds() -> None:
         ends = np.array([segment[:, 0] for segment in found.get_segments()])
         np.testing.assert_allclose(ends[:, 0], (scores - bounds)[0])
         np.testing.assert_allclose(ends[:, 1], (scores + bounds)[0])
-    text = InfluenceDisplay.from_top(top, items=["words"] * 80)
-    assert sum(PLUS_MINUS in word for word in texts_of(text.ax_)) == 4
+
+
+@pytest.mark.parametrize("items", [["words"] * 4, np.ones((4, 2, 2))])
+def test_bounds_that_are_written_stay_bounds(items: Any) -> None:
+    """Bounds are written to two digits, never below what was proved."""
+    bounds = np.array([[1.001e-9, 0.5]]), np.array([[1.25, 3.0]])
+    top = make_top(
+        [2.0, 1.0],
+        [-123.4, -1.0],
+        method="exact",
+        helpful_bounds=bounds[0],
+        harmful_bounds=bounds[1],
+    )
+    words = texts_of(InfluenceDisplay.from_top(top, items=items).ax_)
+    written = [word.split(PLUS_MINUS)[1] for word in words if PLUS_MINUS in word]
+    assert [float(number) for number in written] == [1.1e-9, 0.5, 1.3, 3.0]
+    assert any(word.startswith("-123") for word in words)
 
 
 def test_colours_follow_the_sign_not_the_end() -> None:
@@ -217,6 +232,7 @@ def test_items_that_do_not_fit_are_refused(items: Any, message: str) -> None:
         ([[1, 2], "text"], "expected a row of a table, got str"),
         ([np.ones((2, 2)), "text"], "expected an image, got str"),
         (csr_array(np.ones((2, 2))), "got a scipy.sparse csr_array"),
+        (7, "expected an array, a list, a frame or a function, got int"),
     ],
 )
 def test_items_of_a_wrong_type_are_refused(items: Any, message: str) -> None:
@@ -326,6 +342,12 @@ def test_the_longest_patients_stay_inside_the_figure() -> None:
     assert boxes_inside(display.figure_, [*display.ax_.texts, *titles])
     shown = " ".join(texts_of(display.ax_))
     assert shown.count(longest.rsplit(", ", 1)[1]) >= 2 * k + 1  # to their ends
+
+
+def test_headings_have_room_over_a_narrow_table() -> None:
+    """A table of one narrow column is as wide as its headings."""
+    display = InfluenceDisplay.from_top(make_top([1.0], [-1.0]), items=[[1], [2]])
+    assert boxes_inside(display.figure_, display.ax_.texts)
 
 
 @pytest.mark.parametrize("dpi", [72, 100, 200])

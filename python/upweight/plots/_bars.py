@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from ._display import BLACK, BLUE, GREY, ORANGE, Style, axes_or_new, styled
 from ._ends import End, Scene
-from ._words import wrap
+from ._words import text_width, wrap
 
 _SIZE = 8.5  # points, of the rows' names
 _NAME_WIDTH = 3.5  # inches, before a name wraps
@@ -24,7 +24,10 @@ def draw_bars(ax: Any, scene: Scene, given: Style | None) -> tuple[Any, list[Any
     k = len(names[0])
     lines = max(1 + name.count("\n") for name in [*names[0], *names[1]])
     height = 1.3 + 2 * k * (0.13 + 0.15 * lines)
-    ax = axes_or_new(ax, (8.0, height))
+    width = max(
+        text_width(line, _SIZE) for n in names for line in "\n".join(n).split("\n")
+    )
+    ax = axes_or_new(ax, (5.4 + width, height))
     starts = (0.0, k + _GAP - 0.4)
     bars = []
     for end, start, colour in zip(scene.ends, starts, (BLUE, ORANGE), strict=True):

@@ -12,7 +12,7 @@ from .._model import FloatArray
 from .._results import TopK
 from ._display import BLUE, GREY, ORANGE
 from ._items import Items
-from ._words import format_score, format_value
+from ._words import format_bound, format_score, format_value
 
 _CHANGES = {
     "influence": "predicted change",
@@ -60,10 +60,16 @@ class End:
         ]
 
     @property
-    def numbers(self) -> list[str]:
-        """Scores, and bounds, as text."""
-        bounds = [None] * len(self.rows) if self.bounds is None else self.bounds
-        return [format_score(s, b) for s, b in zip(self.scores, bounds, strict=True)]
+    def score_texts(self) -> list[str]:
+        """Scores as text."""
+        return [format_score(score) for score in self.scores]
+
+    @property
+    def bound_texts(self) -> list[str]:
+        """Bounds as text, empty where none are asked for."""
+        if self.bounds is None:
+            return [""] * len(self.rows)
+        return [format_bound(bound) for bound in self.bounds]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from ._words import shorten, text_width
 _TILE = 1.05  # inches, in a figure of its own
 _SPACE = 0.12  # between tiles
 _MOST_COLUMNS = 10
-_CAPTION = 0.46  # of a tile's width: three lines under each
+_CAPTION, _CAPTION_LINE = 0.46, 0.138  # of a tile's width: three lines, and one more
 _HEADING = 0.34
 _SIZE = 8.5  # points, in a figure of its own
 
@@ -27,7 +27,8 @@ def draw_images(ax: Any, scene: Scene, given: Style | None) -> tuple[Any, list[A
     k = len(scene.ends[0].rows)
     columns = min(k, _MOST_COLUMNS)
     lines = -(-k // columns)
-    step = tall + _CAPTION + _SPACE
+    bounded = any(end.bounds is not None for end in scene.ends)
+    step = tall + _CAPTION + bounded * _CAPTION_LINE + _SPACE
     end_height = _HEADING + lines * step
     left = 0.0 if scene.items.test is None else 1.45  # the test row stands apart
     # headings need a width, however few tiles there are
@@ -61,7 +62,8 @@ def draw_images(ax: Any, scene: Scene, given: Style | None) -> tuple[Any, list[A
             y = start + _HEADING + (at // columns) * step
             place(image, x, y)
             label = end.labels[at] if end.labels else ""
-            words = [end.numbers[at], label, f"row {end.rows[at]}"]
+            words = [end.score_texts[at], end.bound_texts[at], label]
+            words = [*words, f"row {end.rows[at]}"]
             _caption(ax, x + 0.5, y + tall, words, end.colours[at], size)
     ax.set_xlim(-0.02, width)
     ax.set_ylim(height, 0)
@@ -72,7 +74,6 @@ def _caption(
     ax: Any, x: float, y: float, words: list[str], colour: str, size: float
 ) -> None:
     """Write short lines under a tile, the first in colour."""
-    line = 0.138
     present = [word for word in words if word]
     for number, word in enumerate(present):
         fitted = shorten(word, 40)
@@ -80,11 +81,11 @@ def _caption(
         room = size / _SIZE * _TILE * (1 + 0.7 * _SPACE)
         ax.text(
             x,
-            y + 0.04 + number * line,
+            y + 0.04 + number * _CAPTION_LINE,
             fitted,
             size=size * min(1.0, room / wide) if wide else size,
             weight="bold" if number == 0 else "normal",
-            color=colour if number == 0 else GREY if number == 2 else BLACK,
+            color=colour if number == 0 else BLACK,
             ha="center",
             va="top",
             parse_math=False,

@@ -26,7 +26,8 @@ class InfluenceDisplay:
 
     Made by `from_influence` or `from_top`, which draw it too. In every picture blue
     rows have positive scores (without the row the test row's loss rises: it is
-    helpful), orange rows negative ones, whichever end they are at.
+    helpful), orange rows negative ones, whichever end they are at. Scores are written
+    to three digits, bounds rounded up to two.
 
     Parameters
     ----------

@@ -87,6 +87,11 @@ def _fetcher(items: Any, last: int) -> Callable[[int], Any]:
             "items: expected images, texts, a frame or an array, got a "
             f"scipy.sparse {type(items).__name__}; make the rows that matter dense"
         )
+    if not hasattr(items, "__getitem__"):
+        raise TypeError(
+            "items: expected an array, a list, a frame or a function, got "
+            f"{type(items).__name__}"
+        )
     size = items.shape[0] if hasattr(items, "shape") else len(items)
     if size <= last:
         raise ValueError(

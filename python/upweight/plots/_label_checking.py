@@ -211,6 +211,25 @@ class LabelCheckingDisplay:
             without a flipped label.
         TypeError
             For scores instead of row numbers, or row numbers instead of a mask.
+
+        Examples
+        --------
+        >>> import numpy as np, upweight as uw
+        >>> from upweight.plots import LabelCheckingDisplay
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.standard_normal((200, 3))
+        >>> flipped = rng.random(200) < 0.1
+        >>> y = (X[:, 0] > 0) ^ flipped
+        >>> inf = uw.Influence(uw.fit(X, y, family="binomial", l2=1.0), X, y)
+        >>> display = LabelCheckingDisplay.from_rankings(
+        ...     {
+        ...         "leave-one-out loss": np.argsort(-inf.leave_one_out().loss),
+        ...         "self-influence": np.argsort(-inf.self_influence()),
+        ...     },
+        ...     flipped,
+        ... )
+        >>> bool(display.means["leave-one-out loss"][40] > 0.9)  # after 20% of checks
+        True
         """
         _check_mapping(rankings, "rankings")
         mask = np.asarray(to_host(flipped))

@@ -215,6 +215,25 @@ class LeaveOneOutDisplay:
         Returns
         -------
         LeaveOneOutDisplay
+
+        Raises
+        ------
+        TypeError
+            For anything else.
+
+        Examples
+        --------
+        A gaussian model needs no more than a Newton step:
+
+        >>> import numpy as np, upweight as uw
+        >>> from upweight.plots import LeaveOneOutDisplay
+        >>> X = np.random.default_rng(0).standard_normal((50, 2))
+        >>> inf = uw.Influence(uw.fit(X, X[:, 0]), X, X[:, 0])
+        >>> display = LeaveOneOutDisplay.from_leave_one_out(
+        ...     inf.leave_one_out(), kind="routes"
+        ... )
+        >>> display.counts["one_step"]
+        50
         """
         if not isinstance(loo, (LeaveOneOut, LeaveGroupOut)):
             raise TypeError(

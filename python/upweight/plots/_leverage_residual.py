@@ -25,9 +25,10 @@ from ._display import (
     styled,
     to_numbers,
 )
-from ._words import format_value
+from ._words import format_value, text_width
 
 _CONTOUR_POINTS = 400
+_LABEL_SIZE = 9.0  # points
 
 
 class LeverageResidualDisplay:
@@ -168,8 +169,7 @@ class LeverageResidualDisplay:
         self.labelled_ = order[:n_labels]
         self.labels_ = _label(
             ax,
-            self.leverage[self.labelled_],
-            self.residual[self.labelled_],
+            np.column_stack([self.leverage, self.residual])[self.labelled_],
             [self._name(row) for row in self.labelled_],
         )
         ax.set(xlabel="leverage", ylabel="studentised residual")
@@ -310,21 +310,44 @@ def _set_limits(ax: Any, leverage: FloatArray, residual: FloatArray) -> None:
     ax.set_ylim(low - margin, high + margin)
 
 
-def _label(ax: Any, x: FloatArray, y: FloatArray, names: list[str]) -> list[Any]:
-    """Name points beside them, to the side where there is room."""
+def _label(ax: Any, points: FloatArray, names: list[str]) -> list[Any]:
+    """Name points (k, 2) beside them, clear of each other where that is possible."""
+    per_point = ax.figure.dpi / 72.0
+    places = ax.transData.transform(points) / per_point  # in points of print
     middle = sum(ax.get_xlim()) / 2
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in places]
     labels = []
-    for at in range(len(names)):
-        left = x[at] > middle
+    for (x, y), place, name in zip(points, places, names, strict=True):
+        left = x > middle  # to the side where there is room
+        wide = 72 * text_width(name, _LABEL_SIZE)
+        offsets = [
+            (-6.0 if side else 6.0, up)
+            for up in (3.0, -11.0, 14.0, -22.0)
+            for side in (left, not left)
+        ]
+        boxes = []
+        for dx, dy in offsets:
+            start = place[0] + dx - (wide if dx < 0 else 0.0)
+            boxes.append(
+                (start, place[1] + dy, start + wide, place[1] + dy + _LABEL_SIZE)
+            )
+        clear = [not any(_overlap(box, other) for other in taken) for box in boxes]
+        chosen = clear.index(True) if any(clear) else 0
+        taken.append(boxes[chosen])
         labels.append(
             ax.annotate(
-                names[at],
-                (x[at], y[at]),
-                (-6 if left else 6, 3),
+                name,
+                (x, y),
+                offsets[chosen],
                 textcoords="offset points",
-                ha="right" if left else "left",
-                size=9,
+                ha="right" if offsets[chosen][0] < 0 else "left",
+                size=_LABEL_SIZE,
                 parse_math=False,
             )
         )
     return labels
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    apart = one[2] <= other[0] or other[2] <= one[0]
+    return not (apart or one[3] <= other[1] or other[3] <= one[1])

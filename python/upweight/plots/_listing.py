@@ -16,7 +16,7 @@ from ._display import BLUE, GREY, ORANGE, axes_inches, bare_axes
 from ._ends import Scene
 from ._words import format_value, shorten, text_width, wrap
 
-_SIZE = 9.0  # points
+_SIZE, _END_SIZE = 9.0, 9.5  # points, the second of the headings of ends
 _LINE = 0.175  # inches
 _SPACE = 0.12  # inches between columns
 _BAR = 0.6  # inches of the longest bar
@@ -61,6 +61,8 @@ def draw_listing(ax: Any, scene: Scene) -> tuple[Any, list[Any]]:
         features = _table_columns(scene)
         columns += features
         width += sum(column.width + _SPACE for column in features)
+    headings = (text_width(end.heading, _END_SIZE, "bold") for end in scene.ends)
+    width = max(width, *headings)
     lines = _line_counts(columns)
     head = max(len(column.heading) for column in columns)
     height = head + sum(lines) + 2 * (_END_SPACE + _END_HEADING)
@@ -87,7 +89,11 @@ def _line_counts(columns: list[_Column]) -> list[float]:
 
 def _lead_columns(scene: Scene) -> list[_Column]:
     """Return what comes before the looks: score, number and label."""
-    scores = [[text] for end in scene.ends for text in end.numbers]
+    scores = [
+        [f"{score} {bound}".rstrip()]
+        for end in scene.ends
+        for score, bound in zip(end.score_texts, end.bound_texts, strict=True)
+    ]
     numbers = [[f"{row}"] for end in scene.ends for row in end.rows]
     named = scene.items.kind == "table"
     columns = [
@@ -186,7 +192,7 @@ def _write(
     bars = []
     for end, colour in zip(scene.ends, (BLUE, ORANGE), strict=True):
         y += _END_SPACE
-        heading = {"color": colour, "weight": "bold", "size": size * 1.05}
+        heading = {"color": colour, "weight": "bold", "size": size * _END_SIZE / _SIZE}
         ax.text(0.0, y + 0.5, end.heading, va="center_baseline", **heading)
         y += _END_HEADING
         middles = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from decimal import ROUND_CEILING, Context
 from functools import lru_cache
 from typing import Any
 
@@ -49,18 +50,19 @@ def format_value(value: Any) -> str:
     return clean(value)
 
 
-def format_score(score: float, bound: float | None = None) -> str:
-    """Return a score with its sign, and its bound when there is one."""
+def format_score(score: float) -> str:
+    """Return a score to three digits, with its sign."""
     if np.isnan(score):
         return "no optimum"
-    text = f"{score:+#.3g}".rstrip(".") if score else "0"
-    if bound is None:
-        return text
-    return (
-        f"{text} \N{PLUS-MINUS SIGN} {bound:.0e}"
-        if np.isfinite(bound)
-        else (f"{text}, no bound")
-    )
+    return f"{score:+#.3g}".rstrip(".") if score else "0"
+
+
+def format_bound(bound: float) -> str:
+    """Return a bound to two digits, upwards, so that it still is one; "" of NaN."""
+    if not np.isfinite(bound):
+        return "no bound" if np.isinf(bound) else ""
+    above = Context(prec=2, rounding=ROUND_CEILING).create_decimal_from_float(bound)
+    return f"\N{PLUS-MINUS SIGN} {float(above):.2g}"
 
 
 @lru_cache(maxsize=10_000)  # texts are made of the same words
