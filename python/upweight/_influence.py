@@ -12,6 +12,7 @@ from ._estimates import Estimates
 from ._exact_top import certified_top
 from ._memory import available_memory
 from ._model import FloatArray
+from ._perturbation import Perturbations
 from ._results import TopK, meaning
 from ._row_sets import single_rows
 from ._targets import METHODS
@@ -23,7 +24,7 @@ from ._validate import (
 )
 
 
-class Influence(Estimates):
+class Influence(Perturbations, Estimates):
     """Influence of every training row of a fitted model.
 
     A score ``S[t, i] = g_t' H^-1 g_i`` predicts by how much a target of test row t

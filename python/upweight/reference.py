@@ -288,18 +288,22 @@ def _label_indicator(of: str, family: str, y: Array, eta: Array) -> Array:
     return np.asarray(np.eye(K)[label])
 
 
+def target_slope(of: str, family: str, y: Array, eta: Array) -> Array:
+    """Return df/deta (m, K)."""
+    if of == "loss":
+        return residual(family, y, eta)
+    slope = _label_indicator(of, family, y, eta)
+    if of == "probability":  # dmean/deta is d2l/deta2 for these families
+        slope = np.einsum("tk,tkl->tl", slope, weight(family, y, eta))
+    return slope
+
+
 def target_gradient(
     of: str, problem: Problem, theta: Array, X_test: Array, y_test: Array
 ) -> Array:
     """Return df/dtheta (m, P)."""
-    X, family = problem.design(X_test), problem.family
-    eta = X @ theta.T
-    if of == "loss":
-        slope = residual(family, y_test, eta)
-    else:
-        slope = _label_indicator(of, family, y_test, eta)
-    if of == "probability":  # dmean/deta is d2l/deta2 for these families
-        slope = np.einsum("tk,tkl->tl", slope, weight(family, y_test, eta))
+    X = problem.design(X_test)
+    slope = target_slope(of, problem.family, y_test, X @ theta.T)
     return np.stack([np.kron(slope[t], X[t]) for t in range(len(X))])
 
 
@@ -310,6 +314,25 @@ def scores(problem: Problem, theta: Array, G: Array) -> Array:
     """
     g = gradients(problem, theta)
     return np.asarray(G @ solve(problem, hessian(problem, theta), g.T))
+
+
+def perturbation(problem: Problem, theta: Array, rows: list[int], G: Array) -> Array:
+    """Return the gradient of the sum of targets at the optimum, by features (rows, p).
+
+    When x_i moves by d, the gradient of J moves by r_i (x) d + W_i theta d (x) x_i, and
+    theta by -H^-1 times that; the targets' gradients are G (m, P). Koh and Liang
+    (2017), equation 5.
+    """
+    X, p = problem.design(), problem.X.shape[1]
+    S = solve(problem, hessian(problem, theta), G.sum(axis=0)).reshape(theta.shape)
+    out = []
+    for i in rows:
+        y, eta = problem.y[[i]], X[[i]] @ theta.T
+        r = residual(problem.family, y, eta)[0]
+        W = weight(problem.family, y, eta)[0]
+        slope = r @ S[:, :p] + (W @ S @ X[i]) @ theta[:, :p]
+        out.append(-problem.weights()[i] * slope)
+    return np.array(out)
 
 
 def one_step_deltas(problem: Problem, theta: Array) -> Array:
