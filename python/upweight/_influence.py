@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._estimates import Estimates
 from ._exact_top import certified_top
+from ._labels import Labels
 from ._memory import available_memory
 from ._model import FloatArray
 from ._perturbation import Perturbations
@@ -24,7 +24,7 @@ from ._validate import (
 )
 
 
-class Influence(Perturbations, Estimates):
+class Influence(Labels, Perturbations):
     """Influence of every training row of a fitted model.
 
     A score ``S[t, i] = g_t' H^-1 g_i`` predicts by how much a target of test row t

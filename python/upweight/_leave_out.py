@@ -81,15 +81,12 @@ class LeftOut:
 
     def probabilities(self) -> FloatArray:
         """Return class probabilities at `margins` (M, n_classes)."""
-        family, eta = self.model.family, self.margins()
+        family = self.model.family
         if family not in ("binomial", "multinomial"):
             raise ValueError(
                 f"probability: expected a binomial or multinomial model, got {family}"
             )
-        p = reference.mean(family, eta)
-        if eta.shape[1] == 1:
-            return np.column_stack([reference.mean(family, -eta), p])
-        return p if family == "multinomial" else p / p.sum(axis=1, keepdims=True)
+        return class_probabilities(family, self.margins())
 
     def losses(self) -> FloatArray:
         """Return the members' losses, without row weights (M,)."""
@@ -317,6 +314,17 @@ class LeaveGroupOut(_LeftOutSets):
     def coef(self) -> FloatArray:
         """Return the parameters without each group (g, K, q), float64."""
         return self._found.coef(np.arange(len(self.groups)))
+
+
+def class_probabilities(family: str, eta: FloatArray) -> FloatArray:
+    """Return (n, n_classes) of a binomial or multinomial model, each row summing to 1.
+
+    One against the rest: normalised to sum to one, as scikit-learn does.
+    """
+    p = reference.mean(family, eta)
+    if eta.shape[1] == 1:
+        return np.column_stack([reference.mean(family, -eta), p])
+    return p if family == "multinomial" else p / p.sum(axis=1, keepdims=True)
 
 
 def row_losses(family: str, y: FloatArray, eta: FloatArray) -> FloatArray:

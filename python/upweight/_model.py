@@ -140,11 +140,16 @@ class LinearModel:
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return labels of a classifier, else the mean: (m,) or (m, K)."""
-        eta = self.decision_function(X)
+        return self.predict_at(self.linear_predictor(X))
+
+    def predict_at(self, eta: FloatArray) -> NDArray[Any]:
+        """Return what `predict` says at linear predictors (m, K)."""
         if self.classes is not None:
-            if eta.ndim == 1:
-                return np.asarray(self.classes[(eta > 0).astype(np.intp)])
-            return np.asarray(self.classes[eta.argmax(axis=1)])
+            one = self.n_outputs == 1
+            at = (eta[:, 0] > 0).astype(np.intp) if one else eta.argmax(axis=1)
+            return np.asarray(self.classes[at])
+        if self.n_outputs == 1:
+            eta = eta[:, 0]
         if self.family == "poisson":
             return np.exp(eta)
         if self.family == "binomial":

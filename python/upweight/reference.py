@@ -335,6 +335,15 @@ def perturbation(problem: Problem, theta: Array, rows: list[int], G: Array) -> A
     return np.array(out)
 
 
+def relabel_scores(problem: Problem, theta: Array, y_new: Array, G: Array) -> Array:
+    """Return G H^-1 [.. g_i(y_i) - g_i(y_new[i]) ..] (m, n), for gradients G (m, P).
+
+    Entry [t, i] is the predicted change of target t when row i alone bears y_new[i].
+    """
+    change = gradients(problem, theta) - gradients(replace(problem, y=y_new), theta)
+    return np.asarray(G @ solve(problem, hessian(problem, theta), change.T))
+
+
 def one_step_deltas(problem: Problem, theta: Array) -> Array:
     """Return (H - H_i)^-1 g_i (n, P): a Newton step from the optimum, without row i."""
     X, s = problem.design(), problem.weights()
