@@ -39,6 +39,14 @@ class Estimates(Removals):
         ----------
         progress : bool, default False
             As in `scores`.
+
+        Examples
+        --------
+        >>> import numpy as np, upweight as uw
+        >>> X, y = np.ones((4, 1)), np.array([0.0, 0.0, 0.0, 4.0])
+        >>> inf = uw.Influence(uw.fit(X, y, fit_intercept=False), X, y)
+        >>> inf.self_influence().round(6).tolist()  # residuals 1, 1, 1, -3; H = 4
+        [0.25, 0.25, 0.25, 2.25]
         """
         with self._bar(progress, self.n_rows, "self-influence") as tell:
             return self._engine.self_influence(tell)
@@ -57,6 +65,14 @@ class Estimates(Removals):
         ----------
         progress : bool, default False
             As in `scores`.
+
+        Examples
+        --------
+        >>> import numpy as np, upweight as uw
+        >>> X, y = np.array([[1.0], [1.0], [2.0]]), np.array([0.0, 1.0, 3.0])
+        >>> inf = uw.Influence(uw.fit(X, y, fit_intercept=False), X, y)
+        >>> inf.leverage().round(6).tolist()
+        [0.166667, 0.166667, 0.666667]
         """
         with self._bar(progress, self._leverage_solves(), "leverage") as tell:
             return self._engine.leverage(tell)

@@ -61,8 +61,8 @@ def fit(
         The loss is within t log 2 of the hinge. An error with another family.
     kernel : {None, "linear", "rbf", "poly", "precomputed"} or callable, optional
         Fit f(x) = sum_i a_i k(x, x_i) + intercept with the penalty 1/2 l2 a'Ka instead
-        (needs ``l2 > 0``). ``"rbf"`` is exp(-gamma |x - y|^2), ``"poly"`` is
-        (gamma x . y + coef0)^degree. ``"precomputed"``: X is the (n, n) matrix of
+        (needs ``l2 > 0``). ``"rbf"`` is ``exp(-gamma |x - y|^2)``, ``"poly"`` is
+        ``(gamma x . y + coef0)^degree``. ``"precomputed"``: X is the (n, n) matrix of
         kernels, and test rows are their kernels with the n training rows. A callable
         takes two matrices of rows and returns the matrix of their kernels.
     gamma : float, "scale" or "auto", optional

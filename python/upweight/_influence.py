@@ -91,8 +91,8 @@ class Influence(Labels, Perturbations):
     lissa : dict, optional
         Of ``solver="lissa"``: ``depth`` (steps of a recursion, 5000), ``repeats`` (that
         are averaged, 10), ``batch`` (rows sampled a step, 32), ``scale`` (what the
-        Hessian is divided by; None for a bound of every sample's, n max |W_i| |x_i|^2
-        + l2) and ``seed`` (0).
+        Hessian is divided by; None for a bound of every sample's,
+        ``n max |W_i| |x_i|^2 + l2``) and ``seed`` (0).
 
     Attributes
     ----------
@@ -112,7 +112,9 @@ class Influence(Labels, Perturbations):
     Notes
     -----
     Koh and Liang (2017), equation 2, with the sum of the losses for their mean: their
-    ``I_up,loss(z_i, z_t)`` is ``-n S[t, i]``.
+    ``I_up,loss(z_i, z_t)`` is ``-n S[t, i]``, when losses are without the penalty. With
+    a share of it folded into each loss, as they have it, the mean of ``S[t]`` comes off
+    every ``S[t, i]``.
 
     A smooth hinge of temperature t bends within about t of the hinge and nowhere else,
     so the bounds of `leave_one_out` on a Newton step or a pass (M = 1 / t) are finite
@@ -362,6 +364,16 @@ class Influence(Labels, Perturbations):
         Returns
         -------
         ndarray of shape (P, P), float64
+            Rows and columns output by output, an intercept last in each, in products of
+            the parameters' units.
+
+        Examples
+        --------
+        >>> import numpy as np, upweight as uw
+        >>> X, y = np.ones((4, 1)), np.array([0.0, 2.0, 4.0, 6.0])
+        >>> inf = uw.Influence(uw.fit(X, y, fit_intercept=False), X, y)
+        >>> round(float(inf.covariance("model")[0, 0]), 6)  # of a mean: 20 / 3 / 4
+        1.666667
         """
         check_choice(kind, ("model", "sandwich", "jackknife"), "kind")
         if kind == "jackknife":

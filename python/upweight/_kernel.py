@@ -47,9 +47,12 @@ class KernelMap:
     kind : str or callable
         ``"linear"``, ``"rbf"``, ``"poly"``, ``"precomputed"``, or a function k(A, B) of
         two matrices that returns the matrix of their rows' kernels.
-    rows : training rows (n, p), or None when precomputed
+    rows : array of shape (n, p) or None
+        The training rows; None when precomputed.
+    n_features : int
+        Columns of the rows that are passed to it: p, or n when precomputed.
     gamma, coef0, degree : float, float, int
-        exp(-gamma |x - y|^2); (gamma x . y + coef0)^degree.
+        ``exp(-gamma |x - y|^2)``; ``(gamma x . y + coef0)^degree``.
     """
 
     kind: str | Callable[[Any, Any], Any]

@@ -47,7 +47,7 @@ class CertifiedScores:
 
     @property
     def bound(self) -> FloatArray:
-        """Return (m, r), float64: |scores - truth| is at most this.
+        """Return (m, r), float64: ``|scores - truth|`` is at most this.
 
         With the rounding of `scores` to its own type; that of products is left out.
         """

@@ -37,8 +37,8 @@ class LissaOptions:
     batch : int, default 32
         Rows sampled, with replacement, for a step.
     scale : float, optional
-        What H is divided by. None: n max_i |W_i| |x_i|^2 + the largest penalty, which
-        bounds the Hessian of every sample, so that no recursion can diverge.
+        What H is divided by. None: ``n max_i |W_i| |x_i|^2`` + the largest penalty,
+        which bounds the Hessian of every sample, so that no recursion can diverge.
     seed : int, default 0
         Of the samples.
     """

@@ -92,6 +92,23 @@ class Removals(Fitted):
         Returns
         -------
         LeaveGroupOut
+            As `leave_one_out`, a group for a row: held-out linear predictors,
+            probabilities and losses of each group's rows, bounds, routes.
+
+        Raises
+        ------
+        ValueError
+            For groups that do not fit the rows or leave none, and with ``solver="cg"``
+            or ``"mixed"``, which have no float64 factor.
+
+        Examples
+        --------
+        >>> import numpy as np, upweight as uw
+        >>> X, y = np.ones((4, 1)), np.array([0.0, 2.0, 4.0, 6.0])
+        >>> inf = uw.Influence(uw.fit(X, y, fit_intercept=False), X, y)
+        >>> folds = inf.leave_group_out(["a", "b", "b", "a"])  # means 3 and 3
+        >>> folds.groups.tolist(), [m.round(6).tolist() for m in folds.margin]
+        (['a', 'b'], [[3.0, 3.0], [3.0, 3.0]])
         """
         labels, sets = row_groups(groups, self.n_rows)
         return LeaveGroupOut(self._leave_out(sets, tol), labels)
@@ -101,8 +118,8 @@ class Removals(Fitted):
     ) -> PredictionIntervals:
         """Return prediction intervals of test rows from held-out errors, not refits.
 
-        With mu_i the model without row i and R_i = |y_i - mu_i(x_i)|, the ends at x are
-        the floor(alpha (n + 1))-th smallest of mu_i(x) - R_i and the
+        With mu_i the model without row i and R_i = ``|y_i - mu_i(x_i)|``, the ends at x
+        are the floor(alpha (n + 1))-th smallest of mu_i(x) - R_i and the
         ceil((1 - alpha) (n + 1))-th smallest of mu_i(x) + R_i. A target that is
         exchangeable with the training rows lies between them with probability at least
         1 - 2 alpha, whatever the distribution, and in practice about 1 - alpha.

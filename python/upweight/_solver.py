@@ -44,7 +44,7 @@ class SolverReport:
     most_iterations : int
         Steps of the longest run.
     worst_residual : float
-        Largest |residual| / |right-hand side| that any solution was accepted with.
+        Largest ``|residual| / |right-hand side|`` that any solution was accepted with.
     block_bytes : int
         Most that a run held beside its right-hand sides: 8 ((3 m + 1) P + 4 m) for m of
         them.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What every number of this package means, in naive NumPy: to be read, not to be fast.
 
-Rows x_i (a 1 appended for the intercept), K outputs, eta_i = theta x_i, weights s_i:
+Rows x_i (a 1 appended for the intercept), K outputs, eta_i = theta x_i, weights s_i::
 
     J(theta) = sum_i s_i l(y_i, eta_i) + l2/2 |coef|^2 + intercept_l2/2 |intercept|^2
 
@@ -403,8 +403,8 @@ def jackknife_plus(
     """Return the ends (m, 2) of jackknife+ intervals; CV+ with a label a row.
 
     Barber et al. (2021), equations 6 and 11: with mu_i the refit without row i (or its
-    group) and R_i = |y_i - mu_i(x_i)|, the floor(alpha (n + 1))-th smallest mu_i(x) -
-    R_i and the ceil((1 - alpha) (n + 1))-th smallest mu_i(x) + R_i.
+    group) and R_i = ``|y_i - mu_i(x_i)|``, the floor(alpha (n + 1))-th smallest
+    mu_i(x) - R_i and the ceil((1 - alpha) (n + 1))-th smallest mu_i(x) + R_i.
     """
     X, theta, n = problem.design(), fit(problem), len(problem.X)
     labels = np.arange(n) if groups is None else groups

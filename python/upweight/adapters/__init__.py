@@ -117,6 +117,18 @@ def register_adapter(name: str) -> Callable[[Adapter], Adapter]:
 def adapt(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
     """Return the `Adapted` form of `estimator`.
 
+    Parameters
+    ----------
+    estimator : LinearModel or object
+        A fitted model of this or another library.
+    X, y, sample_weight : array-like or None
+        What it was fitted on, as passed to `Influence`.
+
+    Returns
+    -------
+    Adapted
+        What its adapter made of it.
+
     Raises
     ------
     UnsupportedModelError
