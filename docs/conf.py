@@ -39,6 +39,7 @@ autosummary_ignore_module_all = False  # what a package exports is its API
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # numpydoc's sections have the types
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False  # the templates list them
 numpydoc_xref_param_type = False
 
@@ -68,6 +69,7 @@ html_css_files = ["upweight.css"]
 html_copy_source = False
 html_theme_options = {
     "navigation_with_keys": False,
+    "navbar_align": "left",
     "show_prev_next": True,
     "show_toc_level": 2,
     "header_links_before_dropdown": 6,
@@ -75,4 +77,6 @@ html_theme_options = {
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"index": [], "benchmarks": [], "changelog": [], "contributing": []}
+# pages without pages below them
+_LONE = "index getting_started choosing accuracy benchmarks contributing changelog"
+html_sidebars = {page: [] for page in _LONE.split()}

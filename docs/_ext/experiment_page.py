@@ -17,6 +17,7 @@ from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
+from sphinx import addnodes
 from sphinx_gallery.utils import scale_image
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -82,7 +83,7 @@ def _table(head: list[str], rows: list[list[nodes.Node]]) -> nodes.table:
 
 
 def _verdict(record: dict[str, Any]) -> str:
-    return "It held." if record["held"] else "It did not hold."
+    return "held" if record["held"] else "did not hold"
 
 
 class ExperimentBlock(Directive):
@@ -99,11 +100,14 @@ class ExperimentBlock(Directive):
             return [nodes.note("", nodes.paragraph("", text))]
         stem = EXAMPLES / "results" / name
         env.note_dependency(str(stem.with_suffix(".json")))
-        claim = nodes.paragraph("", "", nodes.strong("", "Claim. "))
-        claim += nodes.Text(record["claim"] + " ")
-        claim += nodes.strong("", _verdict(record))
-        kind = nodes.tip if record["held"] else nodes.warning
-        out: list[nodes.Node] = [kind("", claim)]
+        out: list[nodes.Node] = [
+            nodes.admonition(
+                "",
+                nodes.title("", f"Claim: {_verdict(record)}"),
+                nodes.paragraph("", record["claim"]),
+                classes=["tip" if record["held"] else "warning"],
+            )
+        ]
         if stem.with_suffix(".png").exists():
             up = "../" * (env.docname.count("/") + 1)
             uri = f"{up}examples/results/{name}.png"
@@ -138,9 +142,23 @@ class ExperimentList(Directive):
             record = _record(script.stem.removeprefix("plot_"))
             if record is None:
                 continue
-            words = nodes.paragraph("", record["claim"])
-            rows.append([words, nodes.paragraph("", _verdict(record))])
-        return [_table(["claim", "at full size"], rows)] if rows else []
+            page = addnodes.pending_xref(
+                "",
+                nodes.inline("", script.stem),
+                refdomain="std",
+                reftype="doc",
+                reftarget=f"/{GALLERY}/{script.stem}",
+                refexplicit=False,
+                refdoc=self.state.document.settings.env.docname,
+            )
+            texts = (record["claim"], _verdict(record))
+            rows.append(
+                [
+                    nodes.paragraph("", "", page),
+                    *(nodes.paragraph("", text) for text in texts),
+                ]
+            )
+        return [_table(["experiment", "claim", "at full size"], rows)] if rows else []
 
 
 def add_blocks(app: Any, docname: str, source: list[str]) -> None:
