@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Pages of experiments: the claim, whether it held, the picture and the figures.
+"""Pages of experiments: the claim, whether it held, the picture, the figures.
 
 A script of ``examples/`` leaves ``results/NAME.png`` and ``results/NAME.json`` at full
-size, which are committed. Building the site runs nothing: a block with them is put
-under the introduction of each page of the gallery, and the picture makes its thumbnail.
-``.. experiment-list::`` is a table of all claims.
+size, which are committed. Building the site runs nothing: claim and picture are put
+under the introduction of each page of the gallery, the figures at its end, and the
+picture makes its thumbnail. ``.. experiment-list::`` is a table of all claims.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _verdict(record: dict[str, Any]) -> str:
 
 
 class ExperimentBlock(Directive):
-    """Claim, verdict, picture and figures of one experiment."""
+    """Claim, verdict and picture of one experiment."""
 
     required_arguments = 1
 
@@ -112,12 +112,6 @@ class ExperimentBlock(Directive):
             up = "../" * (env.docname.count("/") + 1)
             uri = f"{up}examples/results/{name}.png"
             out.append(nodes.image(uri=uri, alt=record["claim"], width="100%"))
-        figures = [
-            [nodes.paragraph("", key), nodes.paragraph("", value)]
-            for key, value in _rows(record["figures"])
-        ]
-        if figures:
-            out.append(_table(["figure", "value"], figures))
         versions = record["machine"]["versions"].items()
         made = ", ".join(f"{package} {number}" for package, number in versions)
         out.append(
@@ -129,6 +123,26 @@ class ExperimentBlock(Directive):
             )
         )
         return out
+
+
+class ExperimentFigures(Directive):
+    """The figures of one experiment, all of them."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table; nothing where there is none yet."""
+        record = _record(self.arguments[0])
+        if record is None or not record["figures"]:
+            return []
+        rows = [
+            [nodes.paragraph("", key), nodes.paragraph("", value)]
+            for key, value in _rows(record["figures"])
+        ]
+        return [
+            nodes.rubric("", "Figures at full size"),
+            _table(["figure", "value"], rows),
+        ]
 
 
 class ExperimentList(Directive):
@@ -161,13 +175,21 @@ class ExperimentList(Directive):
         return [_table(["experiment", "claim", "at full size"], rows)] if rows else []
 
 
+def only_scripts(app: Any, config: Any) -> None:
+    """Keep the gallery from taking a folder with a README.md for a part of it."""
+    config.sphinx_gallery_conf["source_suffix"] = {".rst": "restructuredtext"}
+
+
 def add_blocks(app: Any, docname: str, source: list[str]) -> None:
-    """Put the block of results between the introduction and the first cell."""
+    """Put claim and picture under the introduction, figures under the last cell."""
     found = re.fullmatch(rf"{GALLERY}/plot_(\w+)", docname)
     if found:
-        mark = ".. GENERATED FROM PYTHON SOURCE LINES"
-        start, cell, rest = source[0].partition(mark)
-        source[0] = f"{start}.. experiment:: {found[1]}\n\n{cell}{rest}"
+        start, cell, rest = source[0].partition(".. GENERATED FROM PYTHON SOURCE LINES")
+        body, download, end = rest.partition(".. _sphx_glr_download_")
+        source[0] = (
+            f"{start}.. experiment:: {found[1]}\n\n{cell}{body}"
+            f".. experiment-figures:: {found[1]}\n\n{download}{end}"
+        )
 
 
 def make_thumbnails(app: Any) -> None:
@@ -182,7 +204,9 @@ def make_thumbnails(app: Any) -> None:
 def setup(app: Any) -> dict[str, Any]:
     """Add the directives, and act once the gallery has written its pages."""
     app.add_directive("experiment", ExperimentBlock)
+    app.add_directive("experiment-figures", ExperimentFigures)
     app.add_directive("experiment-list", ExperimentList)
+    app.connect("config-inited", only_scripts, priority=11)  # the gallery's own: 10
     app.connect("builder-inited", make_thumbnails, priority=900)
     app.connect("source-read", add_blocks)
     return {"parallel_read_safe": True}

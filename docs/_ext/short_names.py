@@ -11,7 +11,7 @@ from typing import Any
 
 from docutils import nodes
 
-_MADE_BY_USERS = {"Influence", "LinearModel"}
+from upweight import LinearModel
 
 
 def resolve(app: Any, env: Any, node: Any, contents: Any) -> nodes.Node | None:
@@ -33,11 +33,9 @@ def resolve(app: Any, env: Any, node: Any, contents: Any) -> nodes.Node | None:
 def hide_signature(
     app: Any, what: str, name: str, obj: Any, options: Any, signature: Any, returns: Any
 ) -> tuple[str, None] | None:
-    """Leave out how the library makes a result."""
-    own = what == "class" and "._" in getattr(obj, "__module__", "")
-    if own and name.rpartition(".")[2] not in _MADE_BY_USERS:
-        return "", None
-    return None
+    """Leave out how results are made: private classes that document no parameters."""
+    result = what == "class" and "._" in obj.__module__ and obj is not LinearModel
+    return ("", None) if result and "Parameters\n" not in obj.__doc__ else None
 
 
 def setup(app: Any) -> dict[str, Any]:
