@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -424,3 +425,33 @@ def test_refits_of_many_sets_are_those_of_the_definition(family_name: str) -> No
             np.testing.assert_allclose(X @ theta.T, expected, rtol=0, atol=1e-9 * scale)
             compared += 1
     assert compared >= 10
+
+
+@pytest.mark.parametrize(("centre", "most"), [(1e3, 1e-8), (1e5, 1e-6), (1e6, 1e-7)])
+def test_bounds_cover_terms_that_cancel(
+    centre: float, most: float, backend: str
+) -> None:
+    """Where x theta and the intercept are 1e3 to 1e6 and their sum is not: fractions.
+
+    Predictors round as their terms do, in the fit and in the row's own margin.
+    """
+    rng = np.random.default_rng(0)
+    x = centre + rng.standard_normal(40)
+    y = x - centre + rng.standard_normal(40)
+    X = x[:, None]
+    loo = uw.Influence(uw.fit(X, y), X, y, backend=backend).leave_one_out()
+    off = [Fraction(loo.margin[i]) - held_out_line(x, y, i) for i in range(len(x))]
+    error = np.abs(np.array(off, dtype=np.float64))
+    assert error.max() > 1e-14 * centre / 1e3  # something to cover
+    assert (error <= loo.error_bound).all()
+    assert loo.error_bound.max() < most
+
+
+def held_out_line(x: Array, y: Array, row: int) -> Fraction:
+    """Return the exact prediction of a row by the least-squares line of the others."""
+    others = [i for i in range(len(x)) if i != row]
+    xs, ys = ([Fraction(v[i]) for i in others] for v in (x, y))
+    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(xs, ys, strict=True))
+    slope /= sum((a - mean_x) ** 2 for a in xs)
+    return mean_y + slope * (Fraction(x[row]) - mean_x)

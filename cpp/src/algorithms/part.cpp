@@ -18,16 +18,21 @@ ConstMatrix column(ConstMatrix matrix, index k) {
   return matrix.empty() ? matrix : matrix.columns(k, 1);
 }
 
-/// max (H_jj)^(1/2) / R_jj, H_jj being the square of R's column j.
+/// The diagonal of H = R'R: the squares of R's columns.
+std::vector<double> diagonal_of(ConstMatrix R, const std::vector<double>& r) {
+  std::vector<double> squares(at(R.cols), 0.0);
+  for (index i = 0; i < R.cols; ++i)
+    for (index j = i; j < R.cols; ++j)
+      squares[at(j)] += r[at(i * R.cols + j)] * r[at(i * R.cols + j)];
+  return squares;
+}
+
+/// max (H_jj)^(1/2) / R_jj.
 double pivot_ratio(ConstMatrix R, const auto& backend) {
-  const std::vector<double> r = on_host(R, backend);
+  const std::vector<double> r = on_host(R, backend), h = diagonal_of(R, r);
   double worst = 1;
-  for (index j = 0; j < R.cols; ++j) {
-    double h = 0;
-    for (index i = 0; i <= j; ++i)
-      h += r[at(i * R.cols + j)] * r[at(i * R.cols + j)];
-    worst = std::max(worst, std::sqrt(h) / std::fabs(r[at(j * R.cols + j)]));
-  }
+  for (index j = 0; j < R.cols; ++j)
+    worst = std::max(worst, std::sqrt(h[at(j)]) / std::fabs(r[at(j * R.cols + j)]));
   return worst;
 }
 
@@ -75,6 +80,8 @@ double gradient_norm(const Influence<T>& influence, const Part<T>& part, index k
   const std::vector<double>& all = influence.state().gradient;
   const auto begin = all.begin() + (part.whitened ? k * q : 0);
   const std::vector<double> gradient(begin, begin + K * q);
+  const auto own = influence.theta().begin() + (begin - all.begin());
+  const std::vector<double> theta(own, own + K * q);
   const Array solved = backend.zeros(1, K * q);
   backend.upload(gradient.data(), solved);
   backend.solve(Factor{part.R, 1}, solved, false);
@@ -82,7 +89,7 @@ double gradient_norm(const Influence<T>& influence, const Part<T>& part, index k
   const double square =
       std::inner_product(gradient.begin(), gradient.end(), h.begin(), 0.0);
   return std::sqrt(std::max(square, 0.0)) +
-         predictor_error(backend, part.W.diagonal, part.eta, q) +
+         predictor_error(backend, Factor{part.R, 1}, theta, q) +
          residual_error(backend, part.r, part.C);
 }
 
@@ -101,15 +108,18 @@ void centre(std::vector<double>& rows, index outputs, index segment) {
 }
 
 template <class T>
-double predictor_error(const Backend<T>& backend, ConstMatrix w, ConstMatrix eta,
-                       index q) {
-  const std::vector<double> weights = on_host(w, backend),
-                            at_rows = on_host(eta, backend);
+double predictor_error(const Backend<T>& backend, const Factor& factor,
+                       const std::vector<double>& theta, index q) {
+  const index order = factor.order(), P = static_cast<index>(theta.size());
   double squares = 0;
-  for (std::size_t i = 0; i < weights.size(); ++i)
-    if (weights[i] > 0)  // of others the predictor may be anywhere
-      squares += weights[i] * at_rows[i] * at_rows[i];
-  return 4 * std::sqrt(static_cast<double>(q)) * 0x1p-53 * std::sqrt(squares);
+  for (index k = 0; k < factor.count; ++k) {
+    const std::vector<double> h =
+        diagonal_of(factor.block(k), on_host(factor.block(k), backend));
+    const index last = k + 1 == factor.count ? P : (k + 1) * order;
+    for (index j = k * order; j < last; ++j)
+      squares += h[at(j % order)] * theta[at(j)] * theta[at(j)];
+  }
+  return 2 * 4 * std::sqrt(static_cast<double>(q)) * 0x1p-53 * std::sqrt(squares);
 }
 
 template <class T>
@@ -233,8 +243,8 @@ template Part<double> bare_part(const Influence<double>&, index);
 template Part<double> make_part(const Influence<double>&, index);
 template void member_rows(const Backend<double>&, const Design<double>&,
                           const Part<double>&, const RowSets&, Array&, Array&);
-template double predictor_error(const Backend<double>&, ConstMatrix, ConstMatrix,
-                                index);
+template double predictor_error(const Backend<double>&, const Factor&,
+                                const std::vector<double>&, index);
 template double residual_error(const Backend<double>&, ConstMatrix, ConstMatrix);
 template double residual_error(const Backend<float>&, ConstMatrix, ConstMatrix);
 template std::vector<double> move_spread(const Backend<double>&, const Problem<double>&,
@@ -244,7 +254,8 @@ template Part<float> bare_part(const Influence<float>&, index);
 template Part<float> make_part(const Influence<float>&, index);
 template void member_rows(const Backend<float>&, const Design<float>&,
                           const Part<float>&, const RowSets&, Array&, Array&);
-template double predictor_error(const Backend<float>&, ConstMatrix, ConstMatrix, index);
+template double predictor_error(const Backend<float>&, const Factor&,
+                                const std::vector<double>&, index);
 template std::vector<double> move_spread(const Backend<float>&, const Problem<float>&,
                                          ConstMatrix);
 

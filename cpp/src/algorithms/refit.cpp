@@ -162,9 +162,8 @@ Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count
                             state.residual);
   const Factor A =
       options.solver == Solver::dual ? factored.factor() : state.hessian.factor();
-  const double nu =
-      std::sqrt(solve_gradient(backend, A, gradient)) +
-      predictor_error(backend, state.diagonal, state.eta, problem.design.columns());
+  const double nu = std::sqrt(solve_gradient(backend, A, gradient)) +
+                    predictor_error(backend, A, state.theta, problem.design.columns());
   certify(influence, problem, A, state.residual, rows, count, 0, nu, result);
   // where rounding keeps steps over the tolerance, a finite bound still proves an
   // optimum
@@ -215,7 +214,7 @@ Refit large_step(const Influence<T>& influence, const std::int64_t* rows, index 
   backend.own_moves(problem.design, set, delta, move);
   result.move = on_host(move, backend);
   const double gradient =
-      predictor_error(backend, diagonal, state.eta, problem.design.columns());
+      predictor_error(backend, hessian.factor(), state.theta, problem.design.columns());
   certify(influence, problem, hessian.factor(), residual, rows, count, norm, gradient,
           result);
   return result;
