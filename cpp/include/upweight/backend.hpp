@@ -322,8 +322,9 @@ public:
   virtual void target_gradient(Family family, Target target, ConstMatrix y,
                                ConstMatrix eta, Matrix a) const = 0;
   /// a_i = (I - W_i C_i)^-1 r_i: the coefficients of the Newton step that removes row
-  /// i, delta_i = H^-1 (a_i (x) x_i). C as `leverage_blocks` leaves it. Returns the
-  /// number of the first row whose removal leaves a singular Hessian, or -1.
+  /// i, delta_i = H^-1 (a_i (x) x_i). C as `leverage_blocks` leaves it; where rows of W
+  /// sum to zero, so must r_i. Returns the number of the first row whose removal leaves
+  /// a singular Hessian, or -1.
   virtual index removal_coefficients(const RowWeights& W, ConstMatrix C, ConstMatrix r,
                                      Matrix a) const = 0;
   /// max |x_ij|; infinite when any entry is not finite.
