@@ -48,7 +48,8 @@ class Labels(Estimates):
             5.4) rank mails. ``"training_loss"``: of the model with the row, which may
             have bent towards it.
         tol : float or None, default 1e-6
-            For ``"held_out_loss"``, as in `leave_one_out`.
+            For ``"held_out_loss"``, as in `leave_one_out`. None, one Newton step for
+            each row, costs what leverages do and ranks nearly alike.
 
         Returns
         -------
@@ -64,8 +65,14 @@ class Labels(Estimates):
 
         Notes
         -----
-        A classifier that stands for its labels by squares (``RidgeClassifier``) has a
-        large loss, too, for a row far on its own label's side.
+        On mails of which some bear the wrong label (``examples/plot_fixing_labels.py``)
+        held-out losses find most wrong labels for the rows checked. Self-influence
+        finds fewer, but those that pull most at the model: it is the better choice
+        where all that counts is the model fitted afterwards. Exact held-out losses cost
+        the more, the more leverage single rows have.
+
+        A classifier fitted by least squares (``RidgeClassifier``) has a large loss for
+        a row far on its own label's side, too.
 
         Held-out probabilities are what confident learning asks for (Northcutt, Jiang
         and Chuang 2021, *Journal of Artificial Intelligence Research* 70): cleanlab

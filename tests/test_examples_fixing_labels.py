@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The small version of the experiment on wrong labels."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def test_held_out_losses_find_the_flipped_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim holds on 500 mails, by margins that 20 seeds can tell."""
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    script = EXAMPLES / "plot_fixing_labels.py"
+    monkeypatch.setattr(sys, "argv", [script.name, "--quick", "--out", str(tmp_path)])
+    runpy.run_path(str(script), run_name="__main__")
+    record = json.loads((tmp_path / "fixing_labels.json").read_text())
+    figures = record["figures"]
+    assert record["held"]
+    assert (tmp_path / "fixing_labels.png").stat().st_size > 10_000
+
+    about = "10% flipped: "
+    found = {
+        name: figures[f"{about}share found, {name}"]
+        for name in (
+            "leave-one-out loss",
+            "cleanlab, leave-one-out",
+            "one Newton step",
+            "at random",
+        )
+    }
+    assert found["leave-one-out loss"][0] > 0.5  # of the flips, in a tenth of the mails
+    assert found["leave-one-out loss"] == found["cleanlab, leave-one-out"]
+    assert found["one Newton step"] == pytest.approx(
+        found["leave-one-out loss"], abs=0.01
+    )
+    assert found["at random"] == pytest.approx([0.1, 0.2], abs=0.04)
+    (more, _), (error, _) = figures[
+        f"{about}found more than by self-influence, and error"
+    ]
+    assert more > 2 * error
+    before = figures[f"{about}accuracy before a check"]
+    after, _ = figures[f"{about}accuracy, leave-one-out loss"]
+    assert before + 0.03 < after < figures[f"{about}accuracy of true labels"]
