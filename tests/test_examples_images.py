@@ -86,7 +86,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
 
 
 def test_no_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without Debian's folder and without openml.org, the ways that are left are named."""
+    """Without Debian's folder and openml.org, the ways that are left are named."""
     datasets = pytest.importorskip("sklearn.datasets")
 
     def refuse(*_: object, **__: object) -> None:
