@@ -410,7 +410,7 @@ def bounds(ax: Any, pairs: list[tuple[Any, Array, str, str]], title: str) -> Non
     ax.set_ylabel("proved bound", fontsize=8, labelpad=1)
 
 
-figure, axes = plt.subplots(4, 4, figsize=(11.5, 11.5), layout="constrained")
+figure, axes = plt.subplots(4, 4, figsize=(10.5, 10.5), layout="constrained")
 figure.suptitle(
     "Influence follows the truth, a Newton step is nearer, and the exact change is "
     "within its bound\n(a point: the change of one test loss without one training row; "
