@@ -66,8 +66,8 @@ class Labels(Estimates):
         Notes
         -----
         On mails of which some bear the wrong label (``examples/plot_fixing_labels.py``)
-        held-out losses find most wrong labels for the rows checked. Self-influence
-        finds fewer, but those that pull most at the model: it is the better choice
+        held-out losses find many more of them than self-influence does in as many rows.
+        Those that self-influence finds pull most at the model: it is the better choice
         where all that counts is the model fitted afterwards. Exact held-out losses cost
         the more, the more leverage single rows have.
 
