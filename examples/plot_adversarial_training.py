@@ -383,7 +383,7 @@ run.figures["a fit from nothing differs by"] = abs(lead - found.leads[0])
 COLOURS = {1: "#2b6ca3", 2: "#1b7f5c", 10: "#d07c1f"}
 figure = Figure(figsize=(12, 8), layout="constrained")
 upper, lower = figure.subfigures(2, 1, height_ratios=[1.25, 1])
-left, middle = upper.subplots(1, 2)
+left, middle = upper.subplots(1, 2, width_ratios=[1.15, 1])
 for count, colour in COLOURS.items():
     share = [(reach[count] <= box).mean() for box in BOXES]
     label = f"{count} training image" + "s" * (count > 1)
@@ -401,7 +401,7 @@ left.set(
 ticks = [0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32]
 left.set_xticks(ticks, [str(tick) for tick in ticks])
 left.minorticks_off()
-left.legend(loc="center left")
+left.legend(loc="center left", framealpha=1)
 marks = dict(
     zip(by_variant, ["o-", "v:", "v--", "s:", "s--", "D:", "D--"], strict=False)
 )
@@ -413,7 +413,7 @@ middle.set(
 )  # fmt: skip
 middle.set_xticks(steps, [f"{round(box, 1):g}" for box in steps])
 middle.minorticks_off()
-middle.legend()
+middle.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 row = found.rows[0]
 given, change = two.X[row].astype(float), found.levels[0] - two.X[row]
