@@ -12,8 +12,8 @@ Here are both, and what cleanlab makes of held-out probabilities, on the paper's
 """
 
 # %%
-# What would refute the claim is fixed here, before any number is known: a lower mean
-# over the seeds at either budget, or, for cleanlab, one that is lower by half a point.
+# The claim fails if a mean over the seeds is lower than it says at either budget; for
+# cleanlab, if it is lower by more than half a point.
 
 from __future__ import annotations
 
