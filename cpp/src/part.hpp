@@ -55,16 +55,19 @@ template <class T>
 /// change of the optimum has one, and rounding over a small penalty would be large.
 void centre(std::vector<double>& rows, index outputs, index segment);
 
-/// How large |X'W e|_{H^-1} may be for the rounding e of linear predictors, by the
-/// factor of H and theta (its segments, as `solve` has them), of q columns.
+/// H_jj of a factor's blocks, one after another: the squares of R's columns.   P^2
+template <class T>
+[[nodiscard]] std::vector<double> factored_diagonal(const Backend<T>& backend,
+                                                    const Factor& factor);
+
+/// How large |X'W e|_{H^-1} may be for the rounding e of linear predictors of q terms,
+/// by H's diagonal (of all outputs, or of one block that they share) and theta.
 ///
 /// A sum of the terms x_ij theta_j is off by their size t_i = |(x_ij theta_j)_j| and
-/// not by its own, which may be much smaller, and sum_i w_i t_i^2 <= sum_j H_jj
-/// theta_j^2. Counted twice: x_j^2 <= H_jj c for any row x, so that c^1/2 times the
-/// same also covers the rounding of the row's own predictor, which its bound is beside.
-/// P^2
-template <class T>
-[[nodiscard]] double predictor_error(const Backend<T>& backend, const Factor& factor,
+/// not by its own, which may be much smaller; sum_i w_i t_i^2 <= sum_j H_jj theta_j^2.
+/// Counted twice: x_j^2 <= H_jj c for any row x, so that c^1/2 times the same covers
+/// the rounding of the row's own predictor, too, which its bound is beside.
+[[nodiscard]] double predictor_error(const std::vector<double>& diagonal,
                                      const std::vector<double>& theta, index q);
 
 /// How large |X'e|_{A^-1} may be for the rounding e of residuals r (n x K), of which

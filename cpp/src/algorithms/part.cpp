@@ -18,21 +18,21 @@ ConstMatrix column(ConstMatrix matrix, index k) {
   return matrix.empty() ? matrix : matrix.columns(k, 1);
 }
 
-/// The diagonal of H = R'R: the squares of R's columns.
-std::vector<double> diagonal_of(ConstMatrix R, const std::vector<double>& r) {
-  std::vector<double> squares(at(R.cols), 0.0);
-  for (index i = 0; i < R.cols; ++i)
-    for (index j = i; j < R.cols; ++j)
-      squares[at(j)] += r[at(i * R.cols + j)] * r[at(i * R.cols + j)];
+/// H_jj by R (P x P, on the host): the squares of its columns.
+std::vector<double> column_squares(const std::vector<double>& r, index P) {
+  std::vector<double> squares(at(P), 0.0);
+  for (index i = 0; i < P; ++i)
+    for (index j = i; j < P; ++j)
+      squares[at(j)] += r[at(i * P + j)] * r[at(i * P + j)];
   return squares;
 }
 
 /// max (H_jj)^(1/2) / R_jj.
-double pivot_ratio(ConstMatrix R, const auto& backend) {
-  const std::vector<double> r = on_host(R, backend), h = diagonal_of(R, r);
+double pivot_ratio(const std::vector<double>& r, const std::vector<double>& diagonal) {
   double worst = 1;
-  for (index j = 0; j < R.cols; ++j)
-    worst = std::max(worst, std::sqrt(h[at(j)]) / std::fabs(r[at(j * R.cols + j)]));
+  for (std::size_t j = 0; j < diagonal.size(); ++j)
+    worst =
+        std::max(worst, std::sqrt(diagonal[j]) / std::fabs(r[j * diagonal.size() + j]));
   return worst;
 }
 
@@ -73,7 +73,8 @@ double mean_spread(const Backend<T>& backend, const Problem<T>& problem,
 
 /// |grad J(theta)|_{H^-1} of the part, as computed and of what rounding hides.
 template <class T>
-double gradient_norm(const Influence<T>& influence, const Part<T>& part, index k) {
+double gradient_norm(const Influence<T>& influence, const Part<T>& part, index k,
+                     const std::vector<double>& diagonal) {
   const Backend<T>& backend = influence.backend();
   const Problem<T>& problem = influence.problem();
   const index q = problem.design.columns(), K = part.outputs;
@@ -88,8 +89,7 @@ double gradient_norm(const Influence<T>& influence, const Part<T>& part, index k
   const std::vector<double> h = on_host(solved, backend);
   const double square =
       std::inner_product(gradient.begin(), gradient.end(), h.begin(), 0.0);
-  return std::sqrt(std::max(square, 0.0)) +
-         predictor_error(backend, Factor{part.R, 1}, theta, q) +
+  return std::sqrt(std::max(square, 0.0)) + predictor_error(diagonal, theta, q) +
          residual_error(backend, part.r, part.C);
 }
 
@@ -108,17 +108,21 @@ void centre(std::vector<double>& rows, index outputs, index segment) {
 }
 
 template <class T>
-double predictor_error(const Backend<T>& backend, const Factor& factor,
-                       const std::vector<double>& theta, index q) {
-  const index order = factor.order(), P = static_cast<index>(theta.size());
-  double squares = 0;
+std::vector<double> factored_diagonal(const Backend<T>& backend, const Factor& factor) {
+  std::vector<double> all;
   for (index k = 0; k < factor.count; ++k) {
-    const std::vector<double> h =
-        diagonal_of(factor.block(k), on_host(factor.block(k), backend));
-    const index last = k + 1 == factor.count ? P : (k + 1) * order;
-    for (index j = k * order; j < last; ++j)
-      squares += h[at(j % order)] * theta[at(j)] * theta[at(j)];
+    const std::vector<double> own =
+        column_squares(on_host(factor.block(k), backend), factor.order());
+    all.insert(all.end(), own.begin(), own.end());
   }
+  return all;
+}
+
+double predictor_error(const std::vector<double>& diagonal,
+                       const std::vector<double>& theta, index q) {
+  double squares = 0;
+  for (std::size_t j = 0; j < theta.size(); ++j)
+    squares += diagonal[j % diagonal.size()] * theta[j] * theta[j];
   return 2 * 4 * std::sqrt(static_cast<double>(q)) * 0x1p-53 * std::sqrt(squares);
 }
 
@@ -190,11 +194,13 @@ Part<T> make_part(const Influence<T>& influence, index k) {
   const Backend<T>& backend = influence.backend();
   const Problem<T>& problem = influence.problem();
   Part<T> part = bare_part(influence, k);
-  part.pivot_ratio = pivot_ratio(part.R, backend);
+  const std::vector<double> r = on_host(part.R, backend);
+  const std::vector<double> diagonal = column_squares(r, part.R.cols);
+  part.pivot_ratio = pivot_ratio(r, diagonal);
   const index K = part.outputs;
   part.C = backend.zeros(problem.design.rows(), K * K);
   backend.leverage_blocks(problem.design, Factor{part.R, 1}, K, part.C);
-  part.gradient_norm = gradient_norm(influence, part, k);
+  part.gradient_norm = gradient_norm(influence, part, k, diagonal);
   Problem<T> own = problem;
   own.outputs = K;
   part.spread = move_spread(backend, own, part.C);
@@ -243,8 +249,7 @@ template Part<double> bare_part(const Influence<double>&, index);
 template Part<double> make_part(const Influence<double>&, index);
 template void member_rows(const Backend<double>&, const Design<double>&,
                           const Part<double>&, const RowSets&, Array&, Array&);
-template double predictor_error(const Backend<double>&, const Factor&,
-                                const std::vector<double>&, index);
+template std::vector<double> factored_diagonal(const Backend<double>&, const Factor&);
 template double residual_error(const Backend<double>&, ConstMatrix, ConstMatrix);
 template double residual_error(const Backend<float>&, ConstMatrix, ConstMatrix);
 template std::vector<double> move_spread(const Backend<double>&, const Problem<double>&,
@@ -254,8 +259,7 @@ template Part<float> bare_part(const Influence<float>&, index);
 template Part<float> make_part(const Influence<float>&, index);
 template void member_rows(const Backend<float>&, const Design<float>&,
                           const Part<float>&, const RowSets&, Array&, Array&);
-template double predictor_error(const Backend<float>&, const Factor&,
-                                const std::vector<double>&, index);
+template std::vector<double> factored_diagonal(const Backend<float>&, const Factor&);
 template std::vector<double> move_spread(const Backend<float>&, const Problem<float>&,
                                          ConstMatrix);
 

@@ -163,7 +163,8 @@ Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count
   const Factor A =
       options.solver == Solver::dual ? factored.factor() : state.hessian.factor();
   const double nu = std::sqrt(solve_gradient(backend, A, gradient)) +
-                    predictor_error(backend, A, state.theta, problem.design.columns());
+                    predictor_error(factored_diagonal(backend, A), state.theta,
+                                    problem.design.columns());
   certify(influence, problem, A, state.residual, rows, count, 0, nu, result);
   // where rounding keeps steps over the tolerance, a finite bound still proves an
   // optimum
@@ -213,8 +214,8 @@ Refit large_step(const Influence<T>& influence, const std::int64_t* rows, index 
   const Array move = backend.zeros(count, K);
   backend.own_moves(problem.design, set, delta, move);
   result.move = on_host(move, backend);
-  const double gradient =
-      predictor_error(backend, hessian.factor(), state.theta, problem.design.columns());
+  const double gradient = predictor_error(factored_diagonal(backend, hessian.factor()),
+                                          state.theta, problem.design.columns());
   certify(influence, problem, hessian.factor(), residual, rows, count, norm, gradient,
           result);
   return result;
