@@ -16,7 +16,11 @@ import upweight
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/*/*.md")])
-OPTIONAL = {"upweight.plots": "matplotlib", "upweight.adapters": "sklearn"}
+OPTIONAL = {
+    "upweight.plots": "matplotlib",
+    "upweight.adapters": "sklearn",
+    "upweight.adapters.torch": "torch",
+}
 
 
 def module_names() -> Iterator[str]:
