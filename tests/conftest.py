@@ -7,7 +7,12 @@ is absent is then an error. Without it, absent backends are skipped, with the re
 
 from __future__ import annotations
 
+import json
 import os
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -20,6 +25,8 @@ import upweight as uw
 settings.register_profile("repeatable", derandomize=True)
 if os.environ.get("UPWEIGHT_EXAMPLES") != "random":
     settings.load_profile("repeatable")
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 _REQUIRED = os.environ.get("UPWEIGHT_TEST_BACKENDS")
 _BACKENDS = (
@@ -68,3 +75,23 @@ def name(request: pytest.FixtureRequest) -> str:
 def case(name: str, dtype: str) -> Case:
     """Case of every family, in both dtypes."""
     return named_case(name, dtype)
+
+
+@pytest.fixture
+def small_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], tuple[Any, int]]:
+    """Run an experiment's small version; return its record and its picture's bytes."""
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib").use("Agg")
+
+    def run(name: str) -> tuple[Any, int]:
+        script = EXAMPLES / f"plot_{name}.py"
+        arguments = [script.name, "--quick", "--out", str(tmp_path)]
+        monkeypatch.setattr("sys.argv", arguments)
+        monkeypatch.syspath_prepend(str(EXAMPLES))
+        runpy.run_path(str(script), run_name="__main__")
+        record = json.loads((tmp_path / f"{name}.json").read_text())
+        return record, (tmp_path / f"{name}.png").stat().st_size
+
+    return run

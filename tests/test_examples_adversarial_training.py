@@ -3,32 +3,24 @@
 
 from __future__ import annotations
 
-import json
-import runpy
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
-
 
 def test_doubtful_images_are_the_best_vectors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_run: Callable[[str], tuple[Any, int]],
 ) -> None:
     """More images and larger boxes flip more; penalties and few features hinder it."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("scipy")
-    pytest.importorskip("matplotlib").use("Agg")
-    script = EXAMPLES / "plot_adversarial_training.py"
-    monkeypatch.setattr("sys.argv", [script.name, "--quick", "--out", str(tmp_path)])
-    monkeypatch.syspath_prepend(str(EXAMPLES))
     threads = torch.get_num_threads()
     try:
-        runpy.run_path(str(script))
+        found, size = small_run("adversarial_training")
     finally:
         torch.set_num_threads(threads)
-    assert (tmp_path / "adversarial_training.png").stat().st_size > 50_000
-    found = json.loads((tmp_path / "adversarial_training.json").read_text())
+    assert size > 50_000
     figures = found["figures"]
     assert not found["held"]  # this network withstands what Inception did not
     assert figures["held: doubtful images are the best vectors"]

@@ -3,25 +3,14 @@
 
 from __future__ import annotations
 
-import json
-import runpy
-from pathlib import Path
-
-import pytest
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from collections.abc import Callable
+from typing import Any
 
 
-def test_children_stand_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_children_stand_out(small_run: Callable[[str], tuple[Any, int]]) -> None:
     """Influence finds the four children, and what they do is bounded and refitted."""
-    pytest.importorskip("sklearn")
-    pytest.importorskip("matplotlib").use("Agg")
-    script = EXAMPLES / "plot_debugging_readmission.py"
-    monkeypatch.setattr("sys.argv", [script.name, "--quick", "--out", str(tmp_path)])
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    runpy.run_path(str(script))
-    assert (tmp_path / "debugging_readmission.png").stat().st_size > 50_000
-    found = json.loads((tmp_path / "debugging_readmission.json").read_text())
+    found, size = small_run("debugging_readmission")
+    assert size > 50_000
     figures = found["figures"]
     assert found["held"]
     assert min(figures["factors over the next patient, exact, proved"]) > 20

@@ -3,29 +3,20 @@
 
 from __future__ import annotations
 
-import json
-import runpy
-import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-
 
 def test_held_out_losses_find_the_flipped_labels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_run: Callable[[str], tuple[Any, int]],
 ) -> None:
     """The claim holds on 500 mails, by margins that 20 seeds can tell."""
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    monkeypatch.syspath_prepend(EXAMPLES)
-    script = EXAMPLES / "plot_fixing_labels.py"
-    monkeypatch.setattr(sys, "argv", [script.name, "--quick", "--out", str(tmp_path)])
-    runpy.run_path(str(script), run_name="__main__")
-    record = json.loads((tmp_path / "fixing_labels.json").read_text())
+    record, size = small_run("fixing_labels")
     figures = record["figures"]
     assert record["held"]
-    assert (tmp_path / "fixing_labels.png").stat().st_size > 10_000
+    assert size > 10_000
 
     about = "10% flipped: "
     found = {

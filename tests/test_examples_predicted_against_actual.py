@@ -3,27 +3,14 @@
 
 from __future__ import annotations
 
-import json
-import runpy
-from pathlib import Path
-
-import pytest
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from collections.abc import Callable
+from typing import Any
 
 
-def test_predictions_match_refits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_predictions_match_refits(small_run: Callable[[str], tuple[Any, int]]) -> None:
     """Influence follows refits, methods improve in order, and no bound is broken."""
-    pytest.importorskip("sklearn")
-    pytest.importorskip("matplotlib").use("Agg")
-    script = EXAMPLES / "plot_predicted_against_actual.py"
-    monkeypatch.setattr("sys.argv", [script.name, "--quick", "--out", str(tmp_path)])
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    runpy.run_path(str(script))
-    assert (tmp_path / "predicted_against_actual.png").stat().st_size > 50_000
-    found = json.loads((tmp_path / "predicted_against_actual.json").read_text())
+    found, size = small_run("predicted_against_actual")
+    assert size > 50_000
     figures = found["figures"]
     assert found["held"]
     assert figures["bounds broken"] == 0

@@ -3,27 +3,14 @@
 
 from __future__ import annotations
 
-import json
-import runpy
-from pathlib import Path
-
-import pytest
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from collections.abc import Callable
+from typing import Any
 
 
-def test_near_images_teach_the_svm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_near_images_teach_the_svm(small_run: Callable[[str], tuple[Any, int]]) -> None:
     """Distance matters more to the SVM; the other class helps both models."""
-    pytest.importorskip("sklearn")
-    pytest.importorskip("matplotlib").use("Agg")
-    script = EXAMPLES / "plot_two_models_one_image.py"
-    monkeypatch.setattr("sys.argv", [script.name, "--quick", "--out", str(tmp_path)])
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    runpy.run_path(str(script))
-    assert (tmp_path / "two_models_one_image.png").stat().st_size > 50_000
-    found = json.loads((tmp_path / "two_models_one_image.json").read_text())
+    found, size = small_run("two_models_one_image")
+    assert size > 50_000
     figures = found["figures"]
     near, falls, _ = figures["held: near images, falls with distance, own class"]
     assert near

@@ -3,28 +3,16 @@
 
 from __future__ import annotations
 
-import json
-import runpy
-from pathlib import Path
-
-import pytest
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from collections.abc import Callable
+from typing import Any
 
 
 def test_first_order_misleads_and_bounds_do_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_run: Callable[[str], tuple[Any, int]],
 ) -> None:
     """Influence is off by 1 / (1 - h) and more; no exact answer leaves its bound."""
-    pytest.importorskip("sklearn")
-    pytest.importorskip("matplotlib").use("Agg")
-    script = EXAMPLES / "plot_where_first_order_misleads.py"
-    monkeypatch.setattr("sys.argv", [script.name, "--quick", "--out", str(tmp_path)])
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    runpy.run_path(str(script))
-    picture = tmp_path / "where_first_order_misleads.png"
-    assert picture.stat().st_size > 50_000
-    found = json.loads(picture.with_suffix(".json").read_text())
+    found, size = small_run("where_first_order_misleads")
+    assert size > 50_000
     figures, parts = found["figures"], found["figures"]["parts that held"]
     assert parts["a"]
     assert parts["b"]
