@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# ruff: noqa: D205, D400  (the docstring is a page with a title)
 """
 Where the first order misleads
 ==============================
