@@ -13,6 +13,7 @@ import numpy as np
 from ._deletion import Deletion
 from ._model import FloatArray, LinearModel
 from ._residuals import deviance, pearson, response
+from ._results import import_pandas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -318,12 +319,7 @@ class Diagnostics:
         ImportError
             Without pandas.
         """
-        try:
-            import pandas
-        except ModuleNotFoundError:
-            raise ImportError(
-                "to_frame: needs pandas, which is not installed: pip install pandas"
-            ) from None
+        pandas = import_pandas("to_frame")
         names = [
             "leverage",
             "cooks_distance",

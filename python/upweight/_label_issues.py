@@ -13,6 +13,8 @@ from ._engine import TrainingData
 from ._leave_out import LeaveOneOut, class_probabilities, row_losses
 from ._model import FloatArray
 from ._residuals import deviance
+from ._results import import_pandas
+from ._validate import decode_targets, given_classes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,12 +134,7 @@ class LabelIssues:
         ImportError
             Without pandas.
         """
-        try:
-            import pandas
-        except ModuleNotFoundError:
-            raise ImportError(
-                "to_frame: needs pandas, which is not installed: pip install pandas"
-            ) from None
+        pandas = import_pandas("to_frame")
         columns: dict[str, NDArray[Any]] = {}
         for name, values in (("label", self.label), ("suggested", self.suggested)):
             if values.ndim == 1:
@@ -173,7 +170,7 @@ def held_out(data: TrainingData, eta: FloatArray, left: LeaveOneOut) -> Suspicio
         if model.family != "gaussian":
             # the parameters that the other rows let run off take this label along
             scores = np.where(none[:, 0], np.inf, scores)
-            eta = _against(eta, given_classes(data))
+            eta = _against(eta, given_classes(data.y, model.family))
         without = np.where(none, eta, without)
     return Suspicion(scores, without, bound)
 
@@ -186,19 +183,14 @@ def rank(data: TrainingData, found: Suspicion, k: int) -> dict[str, Any]:
         unused = data.weights[:, 0] == 0
     indices = np.lexsort((-scores, unused))[:k]  # stable, NaN after all numbers
     eta, probability = found.eta[indices], None
-    label: NDArray[Any] = data.y[indices]
-    if model.classes is not None:
-        classes = given_classes(data)[indices]
-        label = model.classes[classes]
-        if model.family in ("binomial", "multinomial"):
-            p = class_probabilities(model.family, eta)
-            probability = p[np.arange(len(p)), classes]
-    elif model.n_outputs == 1:
-        label = label[:, 0]
+    y = data.y[indices]
+    if model.classes is not None and model.family in ("binomial", "multinomial"):
+        p = class_probabilities(model.family, eta)
+        probability = p[np.arange(len(p)), given_classes(y, model.family)]
     return {
         "indices": indices.astype(np.int64),
         "scores": scores[indices],
-        "label": label,
+        "label": decode_targets(y, model.family, model.classes),
         "suggested": model.predict_at(eta),
         "probability": probability,
         "error_bound": None if found.bound is None else found.bound[indices],
@@ -243,16 +235,6 @@ def loss_bound(
     rounding = 4 * np.finfo(np.float64).eps * most
     rise = most - excess_losses(family, y, eta)
     return np.where(known, rise + rounding, np.inf)
-
-
-def given_classes(data: TrainingData) -> NDArray[np.intp]:
-    """Return the class number of every row's label, from the coded targets."""
-    y = data.y
-    if data.model.family == "multinomial":
-        return y[:, 0].astype(np.intp)
-    if y.shape[1] > 1:
-        return np.asarray(y.argmax(axis=1))
-    return (y[:, 0] > 0).astype(np.intp)  # 0 or -1, and 1
 
 
 def _against(eta: FloatArray, classes: NDArray[np.intp]) -> FloatArray:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,17 @@ def meaning(of: str) -> str:
         f"score[t, i] = predicted change of the {_TARGET_WORDS[of]} t "
         "when training row i is removed; positive: removing it raises the value"
     )
+
+
+def import_pandas(method: str) -> Any:
+    """Return pandas; ImportError that says which method needs it when it is absent."""
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        raise ImportError(
+            f"{method}: needs pandas, which is not installed: pip install pandas"
+        ) from None
+    return pandas
 
 
 @dataclass(frozen=True, eq=False)

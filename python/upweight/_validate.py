@@ -163,7 +163,7 @@ def check_weights(sample_weight: Any, n: int) -> FloatArray | None:
     """Return row weights (n, 1), or None for all ones."""
     if sample_weight is None:
         return None
-    weights = _to_vector(sample_weight, "sample_weight")
+    weights = np.ascontiguousarray(to_numbers(sample_weight, "sample_weight"))
     if weights.shape != (n,):
         raise ValueError(
             f"sample_weight: expected shape ({n},), one weight a row of X, "
@@ -181,12 +181,18 @@ def check_weights(sample_weight: Any, n: int) -> FloatArray | None:
     return weights[:, None]
 
 
-def _to_vector(values: Any, name: str) -> FloatArray:
+def to_array(values: Any) -> NDArray[Any]:
+    """Return values of a GPU, a frame or a list as a NumPy array, of any type."""
     values = to_host(values)
-    array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
+    return np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+
+
+def to_numbers(values: Any, name: str) -> FloatArray:
+    """Return an array of float64 of any shape."""
+    array = to_array(values)
     if array.dtype == object or array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
-    return np.ascontiguousarray(array, dtype=np.float64)
+    return np.asarray(array, dtype=np.float64)
 
 
 def _check_finite(values: FloatArray, name: str) -> None:
@@ -199,8 +205,7 @@ def _check_finite(values: FloatArray, name: str) -> None:
 
 def check_labels(y: Any, n: int, name: str) -> NDArray[Any]:
     """Return labels of a classifier: one a row, of any type that sorts."""
-    y = to_host(y)
-    labels = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    labels = to_array(y)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (n,):
@@ -264,7 +269,7 @@ def encode_targets(
         indicator[np.arange(n), numbers] = 1.0
         return indicator
     y = to_host(y)
-    values = _to_vector(y, name)
+    values = np.ascontiguousarray(to_numbers(y, name))
     if values.ndim == 1:
         values = values[:, None]
     if values.shape != (n, outputs):
@@ -278,6 +283,24 @@ def encode_targets(
     if family == "poisson" and (values < 0).any():
         raise ValueError(f"{name}: expected counts >= 0 for family='poisson'")
     return values
+
+
+def given_classes(y: FloatArray, family: str) -> NDArray[np.intp]:
+    """Return each row's class number, of a classifier's targets as encoded above."""
+    if family == "multinomial":
+        return y[:, 0].astype(np.intp)
+    if y.shape[1] > 1:
+        return np.asarray(y.argmax(axis=1))
+    return (y[:, 0] > 0).astype(np.intp)  # 0 or -1, and 1
+
+
+def decode_targets(
+    y: FloatArray, family: str, classes: NDArray[Any] | None
+) -> NDArray[Any]:
+    """Return labels, or targets (n,) or (n, K), as they were before encoding."""
+    if classes is not None:
+        return np.asarray(classes[given_classes(y, family)])
+    return y[:, 0] if y.shape[1] == 1 else y
 
 
 def check_choice(value: Any, choices: Sequence[str], name: str) -> str:
@@ -299,10 +322,10 @@ def check_number(value: Any, name: str, *, least: float = 0.0) -> float:
     return float(value)
 
 
-def check_count(value: Any, name: str, *, most: int, what: str) -> int:
-    """Return an int from 1 to `most`."""
+def check_count(value: Any, name: str, *, most: int, what: str, least: int = 1) -> int:
+    """Return an int from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name}: expected an int, got {value!r}")
-    if not 1 <= value <= most:
-        raise ValueError(f"{name}: expected 1 to {most} ({what}), got {value}")
+    if not least <= value <= most:
+        raise ValueError(f"{name}: expected {least} to {most} ({what}), got {value}")
     return int(value)

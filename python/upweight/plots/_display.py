@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
 from numpy.typing import NDArray
 
-from .._device import to_host
-from .._model import FloatArray
+from .._validate import check_count, to_array
 from ._words import wrap
 
 # Okabe and Ito (2008): apart for readers of any colour vision
@@ -101,28 +100,14 @@ def point_style(n: int) -> dict[str, Any]:
     }
 
 
-def to_numbers(values: Any, name: str) -> FloatArray:
-    """Return an array of float64 of any shape."""
-    values = to_host(values)
-    array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
-    if array.dtype == object or array.dtype.kind not in "fiub":
-        raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
-    return np.asarray(array, dtype=np.float64)
-
-
 def check_index(value: Any, name: str, size: int, what: str) -> int:
     """Return an int from 0 to `size` - 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name}: expected an int, got {value!r}")
-    if not 0 <= value < size:
-        raise ValueError(f"{name}: expected 0 to {size - 1} ({what}), got {value}")
-    return int(value)
+    return check_count(value, name, least=0, most=size - 1, what=what)
 
 
 def check_names(names: Any, n: int, name: str, what: str) -> NDArray[Any]:
     """Return one entry for each of `n` rows or columns."""
-    names = to_host(names)
-    array = np.asarray(names.to_numpy() if hasattr(names, "to_numpy") else names)
+    array = to_array(names)
     if array.ndim == 0 or len(array) != n:
         raise ValueError(
             f"{name}: expected {n} entries, one a {what}, got shape {array.shape}"

@@ -368,8 +368,9 @@ class InfluenceDisplay:
             )
         if test_label is None and one_y is not None:
             test_label = np.asarray(to_host(one_y))[0]
-        display = cls(
+        return cls.from_top(
             top,
+            kind=kind,
             items=items,
             test_item=test_item,
             labels=labels,
@@ -377,10 +378,7 @@ class InfluenceDisplay:
             test_name=f"{'Test row' if named else 'Target'} {row}",
             feature_names=feature_names,
             unit=unit_of(inf.model, top.of),
-        )
-        return display.plot(
-            ax,
-            kind=kind,
+            ax=ax,
             title=title,
             bar_kwargs=bar_kwargs,
             image_kwargs=image_kwargs,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from .._device import to_host
 from .._model import FloatArray
-from .._validate import check_choice
-from ._display import CYCLE, DASHES, GREY, Style, axes_or_new, styled, to_numbers
+from .._validate import check_choice, to_numbers
+from ._display import CYCLE, DASHES, GREY, Style, axes_or_new, styled
 
 _FEW = 40  # points of a curve, up to which they are marked
 _MARKERS = "os^Dv<>"
@@ -247,14 +247,12 @@ class LabelCheckingDisplay:
             for name, order in rankings.items()
         }
         fractions = np.arange(mask.shape[1] + 1) / mask.shape[1]
-        display = cls(
-            fractions=fractions,
-            curves=found,
+        return cls.from_curves(
+            fractions,
+            found,
             ylabel="share of flipped labels found",
             chance_level=fractions,
-        )
-        return display.plot(
-            ax,
+            ax=ax,
             band=band,
             plot_chance_level=plot_chance_level,
             line_kwargs=line_kwargs,

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from .._leave_out import ROUTES, LeaveGroupOut, LeaveOneOut
-from .._validate import check_choice, check_number
+from .._validate import check_choice, check_number, to_numbers
 from ._display import (
     BLACK,
     BLUE,
@@ -25,7 +25,6 @@ from ._display import (
     check_axes,
     new_axes,
     styled,
-    to_numbers,
 )
 
 _COLOURS = dict(zip(ROUTES, (SKY, BLUE, GREEN, YELLOW, GREY), strict=True))

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from .._diagnostics import Diagnostics
 from .._influence import Influence
 from .._model import FloatArray
-from .._validate import check_number
+from .._validate import check_number, to_numbers
 from ._display import (
     BLUE,
     GREY,
@@ -23,7 +23,6 @@ from ._display import (
     check_names,
     point_style,
     styled,
-    to_numbers,
 )
 from ._words import format_value, text_width
 

@@ -10,15 +10,8 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.lines import Line2D
 
 from .._model import FloatArray
-from ._display import (
-    BLACK,
-    GREY,
-    Style,
-    axes_or_new,
-    point_style,
-    styled,
-    to_numbers,
-)
+from .._validate import to_numbers
+from ._display import BLACK, GREY, Style, axes_or_new, point_style, styled
 
 _MARGIN = 1.06  # limits over the largest coordinate
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from .._device import to_host
 from .._influence import Influence
 from .._model import LinearModel
 from .._results import TopK
 from .._sparse import is_sparse
+from .._validate import decode_targets, to_array
 
 
 def count_rows(rows: Any) -> int:
@@ -33,8 +32,7 @@ def check_labels(labels: Any, top: TopK) -> NDArray[Any] | None:
     """Return labels by row number, of at least the rows that were found."""
     if labels is None:
         return None
-    labels = to_host(labels)
-    array = np.asarray(labels.to_numpy() if hasattr(labels, "to_numpy") else labels)
+    array = to_array(labels)
     last = int(max(top.helpful_indices.max(), top.harmful_indices.max()))
     if array.ndim == 0 or len(array) <= last:
         raise ValueError(
@@ -46,14 +44,7 @@ def check_labels(labels: Any, top: TopK) -> NDArray[Any] | None:
 
 def training_targets(inf: Influence) -> NDArray[Any]:
     """Return the targets of the training rows as they were given."""
-    y, classes = inf._data.y, inf.model.classes
-    if classes is None:
-        return y[:, 0] if y.shape[1] == 1 else y
-    if inf.model.family == "multinomial":
-        return np.asarray(classes[y[:, 0].astype(np.intp)])
-    if y.shape[1] == 1:
-        return np.asarray(classes[(y[:, 0] > 0).astype(np.intp)])
-    return np.asarray(classes[y.argmax(axis=1)])
+    return decode_targets(inf._data.y, inf.model.family, inf.model.classes)
 
 
 def unit_of(model: LinearModel, of: str) -> str:
