@@ -20,6 +20,7 @@ and sneakers for their dogs and fish.
 # sandals nor sneakers.
 
 import numpy as np
+from distances import rank_correlation, share_of_nearest, share_of_other_class
 from experiment import Experiment
 from images import DATA_HELP, FEATURES_HELP, PAIR, load_two_classes
 from matplotlib.figure import Figure
@@ -89,29 +90,6 @@ scores = {
 distance = cdist(two.test_pixels[within], two.pixels)
 other_class = two.y != two.y_test[within, None]
 run.figures["test images within the hinge"] = len(within)
-
-
-def rank_correlation(S, distance, least=1e-6):
-    """Return that of |influence| and distance, over images that have any influence."""
-    found = []
-    for size, far in zip(np.abs(S), distance, strict=True):
-        some = size >= least * size.max()
-        found.append(spearmanr(size[some], far[some]).statistic)
-    return np.array(found)
-
-
-def share_of_nearest(S, distance, part=0.1):
-    """Return how much of all |influence| the nearest tenth of the images have."""
-    order = np.argsort(distance, axis=1)[:, : int(part * len(two.y))]
-    size = np.abs(S)
-    return np.take_along_axis(size, order, axis=1).sum(axis=1) / size.sum(axis=1)
-
-
-def share_of_other_class(S, other_class, k=20):
-    """Return the share of the other class among the k most helpful images."""
-    helpful = np.argsort(-S, axis=1)[:, :k]
-    return np.take_along_axis(other_class, helpful, axis=1).mean(axis=1)
-
 
 correlation = {name: rank_correlation(S, distance) for name, S in scores.items()}
 nearest = {name: share_of_nearest(S, distance) for name, S in scores.items()}

@@ -25,6 +25,7 @@ GALLERY = "experiments"
 _ORDER = (
     "predicted_against_actual",
     "two_models_one_image",
+    "mails_by_encoder",
     "adversarial_training",
     "debugging_readmission",
     "fixing_labels",
