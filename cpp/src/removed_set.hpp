@@ -131,12 +131,8 @@ struct RemovedSet {
       for (index j = at.col; j < n; j += at.cols)
         N[i * n + j] = B[i * width + 1 + j];
     for (index i = at.row; i < n; i += at.rows)
-      for (index j = at.col; j < n; j += at.cols) {
-        double nc = 0;
-        for (index l = 0; l < n; ++l)
-          nc += B[i * width + 1 + l] * C[l * n + j];
-        NC[i * n + j] = nc;
-      }
+      for (index j = at.col; j < n; j += strip * at.cols)
+        row_times_c(B + i * width + 1, j, at.cols, NC + i * n);
     team.sync();
     double norm2 = 0, farthest2 = 0;
     for (index i = team.rank(); i < n; i += team.size()) {
@@ -159,6 +155,27 @@ struct RemovedSet {
   }
 
 private:
+  /// Entries j, j + step, .. of a row (n) times C, `strip` of them in registers.
+  static constexpr index strip = 8;
+  UPW_HD_MEMBER void row_times_c(const double* row, index j, index step,
+                                 double* to) const {
+    const index n = order(), left = (n - j + step - 1) / step;
+    const index count = left < strip ? left : strip;
+    double sums[strip] = {};
+    for (index l = 0; l < n; ++l) {
+      const double f = row[l];
+      const double* c = C + l * n + j;
+      if (count == strip)
+        for (index e = 0; e < strip; ++e)
+          sums[e] += f * c[e * step];
+      else
+        for (index e = 0; e < strip; ++e)  // its length known: registers on a GPU too
+          sums[e] += e < count ? f * c[e * step] : 0.0;
+    }
+    for (index e = 0; e < count; ++e)
+      to[j + e * step] = sums[e];
+  }
+
   /// B = (I - W C)^-1 [r W], using up M.
   template <class Team>
   UPW_HD_MEMBER bool solve(const Team& team, double* M, double* B) const {

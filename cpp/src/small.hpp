@@ -84,12 +84,15 @@ UPW_HD bool solve_small(const Team& team, index n, Numbers M, index m, Numbers B
     }
     team.sync();
   }
-  for (index c = n - 1; c >= 0; --c)
-    for (index j = team.rank(); j < m; j += team.size()) {
-      for (index i = c + 1; i < n; ++i)
-        B[c * m + j] -= M[c * n + i] * B[i * m + j];
-      B[c * m + j] /= M[c * n + c];
+  for (index c = n - 1; c >= 0; --c) {
+    for (index i = c + 1; i < n; ++i) {  // a row after the other: they lie together
+      const double f = M[c * n + i];
+      for (index j = team.rank(); j < m; j += team.size())
+        B[c * m + j] -= f * B[i * m + j];
     }
+    for (index j = team.rank(); j < m; j += team.size())
+      B[c * m + j] /= M[c * n + c];
+  }
   team.sync();
   return true;
 }
