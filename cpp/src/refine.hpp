@@ -17,11 +17,12 @@ namespace upweight {
 
 /// What is known of the optimum without one set of rows.
 struct SetState {
-  double norm = 0;   // |delta|_A, at most
-  double kept = 1;   // A >= kept H
-  double reach = 0;  // largest (x'A^-1 x)^(1/2) over its rows
-  double error = 0;  // |theta_b - (theta + delta)|_A, at most
-  double moved = 0;  // |.|_A of the last pass's change of delta
+  double norm = 0;     // |delta|_A, at most
+  double kept = 1;     // A >= kept H
+  double reach = 0;    // largest (x'A^-1 x)^(1/2) over its rows
+  double error = 0;    // |theta_b - (theta + delta)|_A, at most
+  double moved = 0;    // |.|_A of the last pass's change of delta
+  double stretch = 1;  // e^D: by how much the last pass's bound exceeds its gradient
   std::int32_t passes = 0;
   Route route = Route::one_step;
 

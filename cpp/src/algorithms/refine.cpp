@@ -122,11 +122,15 @@ private:
     std::erase_if(active, [&](index b) { return states_[at(b)].within(options_.tol); });
   }
 
-  /// Under which c_jj rows may be left out of a set's pass, at a quarter of what its
-  /// bound may be.
+  /// Under which c_jj rows may be left out of a set's pass: what they may add to the
+  /// gradient is stretched by e^D in the bound, of which it may be a quarter; and too
+  /// much of it proves nothing (certificate::distance).
   [[nodiscard]] double cut_of(index b, bool cubic) const {
     const SetState& s = states_[at(b)];
-    const double allowed = 0.25 * options_.tol / (s.reach * s.norm);
+    const double R = part_.M * std::sqrt(part_.largest_spread / s.kept);
+    const double wanted = options_.tol / (s.reach * s.norm * s.stretch);
+    const double provable = 0.2 / std::max(R * s.norm * s.stretch, 1.0);
+    const double allowed = 0.25 * std::min(wanted, provable);
     const double d =
         cubic ? certificate::inverse_psi(allowed) : certificate::inverse_phi(allowed);
     const double root = d / (part_.M * s.norm);
@@ -285,7 +289,9 @@ private:
         std::isfinite(before)
             ? std::min(std::expm1(D + R * before) * before + floor, before + moved)
             : infinite;
-    if (unit == single_unit && s.reach * rounding > 0.5 * options_.tol)
+    s.stretch = std::exp(D);
+    const double most = std::min(options_.tol / s.reach, 0.2 / R);  // as in cut_of
+    if (unit == single_unit && rounding * s.stretch > 0.5 * most)
       progress_[at(b)] = Progress::rounding;
     else if (!(moved <= 0.7 * (s.passes == 0 ? s.norm : s.moved)))
       progress_[at(b)] = Progress::stalled;
