@@ -247,7 +247,7 @@ def test_blocks_of_test_rows_make_no_difference(
     inf = named_influence("multinomial-4", "float64", backend)
     args = case.labelled(new_codes(case)), case.X_test, case.y_test
     whole = inf.relabel_scores(*args)
-    monkeypatch.setattr(_labels, "_BLOCK_BYTES", 2 * 8 * 157 * 4 + 1)
+    monkeypatch.setattr(_labels, "_BLOCK_BYTES", 2 * 8 * case.theta.size + 1)
     out = np.empty((9, 157))
     assert inf.relabel_scores(*args, out=out) is out
     assert_close(out, whole, 1e-13)

@@ -99,15 +99,20 @@ void register_engine(py::module_& module, const char* name) {
           py::arg("progress"))
       .def(
           "products",
-          [](const E& self, const Input<double>& directions, const py::object& out) {
+          [](const E& self, const Input<double>& directions,
+             const std::optional<Input<double>>& slopes, const py::object& out) {
             const Given V = self.given(view<double>(directions, "directions"));
+            const Given others =
+                slopes ? self.given(view<double>(*slopes, "slopes")) : Given();
+            const ConstMatrix a = slopes ? ConstMatrix(others) : self->residual();
             const MatrixView<T> to = destination<T>(out);
             released([&] {
-              self->products(V, to);
+              self->products(V, a, to);
               self->backend().finish();
             });
           },
-          py::arg("directions").noconvert(), py::arg("out").noconvert())
+          py::arg("directions").noconvert(), py::arg("slopes").noconvert(),
+          py::arg("out").noconvert())
       .def(
           "target_gradients",
           [](const E& self, const py::object& test, const Input<double>& y,

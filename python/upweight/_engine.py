@@ -87,7 +87,12 @@ class Engine(Protocol):
 class Solving(Engine, Protocol):
     """An engine on the very parameters that it solves for, for estimates over it."""
 
-    def products(self, directions: FloatArray, out: NDArray[Any]) -> None: ...
+    def products(
+        self, directions: FloatArray, slopes: FloatArray | None, out: NDArray[Any]
+    ) -> None:
+        """Write v_t . (slopes_i (x) x_i); by the loss's own slopes where None."""
+        ...
+
     def target_gradients(self, test: Rows, y: FloatArray, of: str) -> FloatArray: ...
     def solve(self, right: FloatArray, progress: Progress = None) -> FloatArray: ...
     def sampled_solve(
@@ -207,8 +212,10 @@ class _CoreEngine:
     ) -> None:
         self._core.gradient_scores(gradients, out, progress)
 
-    def products(self, directions: FloatArray, out: NDArray[Any]) -> None:
-        self._core.products(directions, out)
+    def products(
+        self, directions: FloatArray, slopes: FloatArray | None, out: NDArray[Any]
+    ) -> None:
+        self._core.products(directions, slopes, out)
 
     def target_gradients(self, test: Rows, y: FloatArray, of: str) -> FloatArray:
         gradients: FloatArray = self._core.target_gradients(

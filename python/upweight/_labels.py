@@ -20,10 +20,9 @@ from ._label_issues import (
     rank,
 )
 from ._model import FloatArray
-from ._sparse import linear_predictor
 from ._validate import check_choice, check_count, encode_targets
 
-_BLOCK_BYTES = 2**27  # of the products of all training rows with some test rows
+_BLOCK_BYTES = 2**27  # of the gradients of some test rows
 
 
 class Labels(Estimates):
@@ -193,7 +192,7 @@ class Labels(Estimates):
         scores = self._allocate((len(test), self.n_rows), out)
         data, engine = self._engine.coordinates(self._at_optimum())
         a = _slopes_given_up(data, new, self._engine.linear_predictor)
-        step = max(1, _BLOCK_BYTES // (8 * a.size))
+        step = max(1, _BLOCK_BYTES // (8 * data.model.theta.size))
         with self._bar(progress, len(test), "relabel scores") as tell:
             for first in range(0, len(test), step):
                 rows = slice(first, first + step)
@@ -201,12 +200,8 @@ class Labels(Estimates):
                 if self._space is not None:
                     some = self._space.project(some)
                 G = engine.target_gradients(some, targets[rows], of)
-                V = engine.solve(G, tell).reshape(-1, data.model.theta.shape[1])
-                u = linear_predictor(
-                    data.X, data.model.fit_intercept, V, self._place.n_threads
-                )
-                u = u.reshape(self.n_rows, len(G), -1)
-                scores[rows] = np.einsum("itk,ik->ti", u, a)
+                V = engine.solve(G, tell)
+                engine.products(V, a, scores[rows])
         if out is None and self._give is not None:
             scores = self._give.host(scores)
         return scores

@@ -178,7 +178,7 @@ class LissaEngine:
         squares = np.zeros(out.shape)
         sample = np.empty_like(out)
         for i in range(repeats):
-            self._engine.products(self.solutions(gradients, i), sample)
+            self._engine.products(self.solutions(gradients, i), None, sample)
             away = sample - out
             out += away / (i + 1)
             if error is not None:

@@ -96,8 +96,15 @@ class NumpyEngine:
     ) -> None:
         out[...] = reference.scores(self._problem, self._theta, gradients)
 
-    def products(self, directions: FloatArray, out: NDArray[Any]) -> None:
-        out[...] = directions @ reference.gradients(self._problem, self._theta).T
+    def products(
+        self, directions: FloatArray, slopes: FloatArray | None, out: NDArray[Any]
+    ) -> None:
+        if slopes is None:
+            rows = reference.gradients(self._problem, self._theta)
+        else:
+            pairs = zip(slopes, self._problem.design(), strict=True)
+            rows = np.stack([np.kron(a, x) for a, x in pairs])
+        out[...] = directions @ rows.T
 
     def target_gradients(self, test: Rows, y: FloatArray, of: str) -> FloatArray:
         return self._gradients(test, y, of)

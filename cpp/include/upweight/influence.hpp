@@ -51,9 +51,10 @@ public:
   /// scores (m x n) of any targets, by their gradients (m x P).
   void gradient_scores(ConstMatrix gradients, MatrixView<T> out,
                        const Progress& progress = {}) const;
-  /// out[t, i] = v_t . g_i for the rows of V (m x P): scores without the solve.
-  void products(ConstMatrix V, MatrixView<T> out) const {
-    backend_.score(problem_.design, state_.residual, V, out);
+  /// out[t, i] = v_t . (a_i (x) x_i) for the rows of V (m x P) and a (n x K): scores
+  /// without the solve where a is the residual.
+  void products(ConstMatrix V, ConstMatrix a, MatrixView<T> out) const {
+    backend_.score(problem_.design, a, V, out);
   }
   /// The gradients of a target of the rows of `test`: out (m x P).
   void target_gradients(const Design<T>& test, ConstMatrix y, Target target,
