@@ -207,22 +207,23 @@ def _torchvision_network(torch: Any, spec: str) -> Any:
             f"--features: no weights of torchvision's {name!r} ({error}); they are "
             "downloaded at the first use, and need a network once"
         ) from error
-    for last in ("fc", "classifier", "head"):  # as its networks call it
+    for last in ("fc", "classifier", "head", "heads"):  # as its networks call it
         if hasattr(network, last):
             setattr(network, last, torch.nn.Flatten())
     # the mean and deviation of ImageNet's channels, which these networks expect
     means, deviations = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     shift = torchvision.transforms.Normalize(means, deviations)
+    size = getattr(network, "image_size", 112)  # vision transformers have a fixed one
 
     class Grey(torch.nn.Module):  # type: ignore[misc]
-        """Takes grey images of 28 x 28 as colour ones of 112 x 112."""
+        """Takes grey images of 28 x 28 as colour ones of `size`."""
 
         def __init__(self) -> None:
             super().__init__()
             self.network = network
 
         def forward(self, images: Any) -> Any:
-            large = torch.nn.functional.interpolate(images, size=112, mode="bilinear")
+            large = torch.nn.functional.interpolate(images, size=size, mode="bilinear")
             return self.network(shift(large.expand(-1, 3, -1, -1)))
 
     return Grey().eval()

@@ -85,6 +85,21 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         images.load_network("resnet18")
 
 
+@pytest.mark.parametrize(("name", "width"), [("resnet18", 512), ("vit_b_32", 768)])
+def test_networks_of_torchvision_make_features(
+    name: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the last layer, at the size that they are made for; weights at random."""
+    models = pytest.importorskip("torchvision").models
+    get_model = models.get_model
+    monkeypatch.setattr(models, "get_model", lambda name, weights: get_model(name))
+    few = images.load_two_classes().first(2, 1)
+    again = images.with_features(few, images.load_network(f"torchvision:{name}"))
+    assert again.F.shape == (4, width)
+    assert np.isfinite(again.F).all()
+    assert np.unique(again.F, axis=0).shape == (4, width)
+
+
 def test_no_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without Debian's folder and openml.org, the ways that are left are named."""
     datasets = pytest.importorskip("sklearn.datasets")
