@@ -20,7 +20,12 @@ mails are those of Enron1.
 # features have length 1, and so are small.
 
 import numpy as np
-from distances import rank_correlation, share_of_nearest, share_of_other_class
+from distances import (
+    Comparison,
+    help_by_other_class,
+    share_of_nearest,
+    share_of_other_class,
+)
 from experiment import Experiment
 from mails import CLASSES, DATA_HELP, load_mails
 from matplotlib.figure import Figure
@@ -95,17 +100,8 @@ distance = cdist(test.words[within], train.words)
 other_class = train.y != test.y[within, None]
 run.figures["test mails within the hinge"] = len(within)
 
-correlation = {name: rank_correlation(S, distance) for name, S in scores.items()}
-nearest = {name: share_of_nearest(S, distance) for name, S in scores.items()}
-others = {name: share_of_other_class(S, other_class) for name, S in scores.items()}
-for name, S in scores.items():
-    some = np.abs(S) > 1e-6 * np.abs(S).max()
-    run.figures |= {
-        f"{name}: mails with any influence": some.any(axis=0).sum(),
-        f"{name}: rank correlation of it and distance": np.median(correlation[name]),
-        f"{name}: share of it in the nearest tenth": np.median(nearest[name]),
-        f"{name}: other class among the 20 most helpful": others[name].mean(),
-    }
+compared = Comparison(scores, distance, other_class, rows="mails", space="words")
+run.figures |= compared.figures()
 far = cdist(test.F[within], train.F)
 run.figures["features: share in the nearest tenth by features"] = np.median(
     share_of_nearest(scores["features"], far)
@@ -142,9 +138,9 @@ run.figures["SVM: correlation of first-order and exact changes"] = np.corrcoef(
     first.ravel(), refits.scores.ravel()
 )[0, 1]
 for name, S in (("first-order", first), ("exact", refits.scores)):
-    help_ = np.maximum(S, 0)
-    share = (help_ * other_class[:, some]).sum() / help_.sum()
-    run.figures[f"SVM: other class's share of all help, {name}"] = share
+    run.figures[f"SVM: other class's share of all help, {name}"] = help_by_other_class(
+        S, other_class[:, some]
+    )
 
 # %%
 # One mail
@@ -175,46 +171,19 @@ run.figures |= {
 # Each point is a training mail: how far it is from the test mail in words, and how much
 # the loss of the test mail would rise (or fall) without it.
 
-SAME, OTHER = "#2b6ca3", "#d07c1f"
 TITLES = {
     "SVM": "RBF support vector machine on words",
     "features": "Logistic regression on a pretrained encoder's features",
 }
-COLOURS = {"SVM": "#8d99a6", "features": "#1b7f5c"}
 figure = Figure(figsize=(13, 12), layout="constrained")
 parts = figure.subfigures(3, 1, height_ratios=[0.75, 1, 1])
-left, right_ = parts[0].subplots(1, 2)
-weights = np.full(len(within), 1 / len(within))
-left.hist(
-    list(others.values()), np.linspace(0, 1, 21), weights=[weights, weights],
-    label=["SVM on words", "features"], color=list(COLOURS.values()),
-)  # fmt: skip
-left.set(
-    title="Other class among the 20 most helpful mails", xlabel="share",
-    ylabel=f"share of {len(within)} test mails",
-)  # fmt: skip
-left.legend()
-part = np.linspace(0, 1, 101)[1:]
-for name, colour in COLOURS.items():
-    curve = [np.median(share_of_nearest(scores[name], distance, p)) for p in part]
-    right_.plot(part, curve, color=colour, label=TITLES[name].split(" on ")[-1])
-right_.plot(part, part, ":", color="black", label="distance does not matter")
-right_.set(
-    title="|Influence| of the mails nearest in words (median)",
-    xlabel="nearest share of training mails", ylabel="share of all |influence|",
-)  # fmt: skip
-right_.legend()
-
-for area, (name, S) in zip(parts[1:], scores.items(), strict=True):
+left, last = parts[0].subplots(1, 2)
+compared.draw_others(left)
+compared.draw_nearest(last, {k: title.split(" on ")[-1] for k, title in TITLES.items()})
+for area, name in zip(parts[1:], scores, strict=True):
     area.suptitle(TITLES[name], fontsize=12, fontweight="bold")
     plot, listing = area.subfigures(1, 2, width_ratios=[1, 1.6])
-    axes, S = plot.subplots(), S[place]
-    same = ~other_class[place]
-    for chosen, colour, text in ((same, SAME, "same class"), (~same, OTHER, "other")):
-        axes.scatter(distance[place, chosen], S[chosen], s=7, color=colour, label=text)
-    axes.axhline(0, color="black", linewidth=0.6)
-    axes.set(xlabel="distance in words", ylabel="rise of its loss without the mail")
-    axes.legend(markerscale=2)
+    compared.draw_scores(plot.subplots(), name, place)
     InfluenceDisplay.from_top(
         tops[name], items=train.describe, test_item=test.describe(mail),
         labels=np.take(CLASSES, train.y), test_label=CLASSES[test.y[mail]],
@@ -237,10 +206,6 @@ for area, (name, S) in zip(parts[1:], scores.items(), strict=True):
 # vector machine first-order changes are also the weaker guide to the exact ones: half
 # of the mails are support vectors, and when one goes, others start or cease to be.
 
-held = (
-    np.median(nearest["SVM"]) > max(0.2, np.median(nearest["features"])),
-    np.median(correlation["SVM"]) < np.median(correlation["features"]),
-    others["SVM"].mean() < others["features"].mean(),
-)
+held = compared.parts()
 run.figures["held: near mails, falls with distance, own class"] = held
 run.finish(figure, held=all(held))

@@ -20,7 +20,14 @@ and sneakers for their dogs and fish.
 # sandals nor sneakers.
 
 import numpy as np
-from distances import rank_correlation, share_of_nearest, share_of_other_class
+from distances import (
+    OTHER,
+    SAME,
+    Comparison,
+    help_by_other_class,
+    share_of_nearest,
+    share_of_other_class,
+)
 from experiment import Experiment
 from images import DATA_HELP, FEATURES_HELP, PAIR, load_two_classes
 from matplotlib.figure import Figure
@@ -91,20 +98,8 @@ distance = cdist(two.test_pixels[within], two.pixels)
 other_class = two.y != two.y_test[within, None]
 run.figures["test images within the hinge"] = len(within)
 
-correlation = {name: rank_correlation(S, distance) for name, S in scores.items()}
-nearest = {name: share_of_nearest(S, distance) for name, S in scores.items()}
-others = {name: share_of_other_class(S, other_class) for name, S in scores.items()}
-for name, S in scores.items():
-    over_all = np.median(rank_correlation(S, distance, least=0))
-    run.figures |= {
-        f"{name}: images with any influence": (np.abs(S) > 1e-6 * np.abs(S).max())
-        .any(axis=0)
-        .sum(),
-        f"{name}: rank correlation of it and distance": np.median(correlation[name]),
-        f"{name}: the same over all training images": over_all,
-        f"{name}: share of it in the nearest tenth": np.median(nearest[name]),
-        f"{name}: other class among the 20 most helpful": others[name].mean(),
-    }
+both = Comparison(scores, distance, other_class, rows="images", space="pixels")
+run.figures |= both.figures()
 
 # %%
 # Three things that bear on it
@@ -145,9 +140,9 @@ run.figures["SVM: correlation of first-order and exact changes"] = np.corrcoef(
     first.ravel(), exact.ravel()
 )[0, 1]
 for name, S in (("first-order", first), ("exact", exact)):
-    help_ = np.maximum(S, 0)
-    share = (help_ * other_class[:, some]).sum() / help_.sum()
-    run.figures[f"SVM: other class's share of all help, {name}"] = share
+    run.figures[f"SVM: other class's share of all help, {name}"] = help_by_other_class(
+        S, other_class[:, some]
+    )
 
 # %%
 # One image
@@ -164,12 +159,7 @@ run.figures |= {
     "SVM: its lead in the decision function": lead[image],
     "features: probability of its class": 1 / (1 + np.exp(-margin[image])),
 }
-for name in scores:
-    run.figures |= {
-        f"{name}: rank correlation, for the image": correlation[name][place],
-        f"{name}: nearest tenth, for the image": nearest[name][place],
-        f"{name}: other class, for the image": others[name][place],
-    }
+run.figures |= both.figures_of(place, "the image")
 
 # %%
 # What one sees
@@ -177,7 +167,6 @@ for name in scores:
 # Each point is a training image: how far it is from the test image in pixels, and how
 # much the loss of the test image would rise (or fall) without it.
 
-SAME, OTHER = "#2b6ca3", "#d07c1f"
 TITLES = {
     "SVM": "RBF support vector machine on pixels",
     "features": "Logistic regression on a network's features",
@@ -198,38 +187,14 @@ def show(axes, picture, label, colour="black"):
 left, middle, last = rows[0].subplots(1, 3, width_ratios=[0.6, 1, 1])
 show(left, two.X_test[image], f"test image: {PAIR[two.y_test[image]]}")
 left.set_title("The image that both models\nget right and doubt", fontsize=11)
-bins = np.linspace(0, 1, 21)
-weights = np.full(len(within), 1 / len(within))
-middle.hist(
-    [others["SVM"], others["features"]], bins, weights=[weights, weights],
-    label=["SVM on pixels", "features"], color=["#8d99a6", "#1b7f5c"],
-)  # fmt: skip
-middle.set(
-    title="Other class among the 20 most helpful images", xlabel="share",
-    ylabel=f"share of {len(within)} test images",
-)  # fmt: skip
-middle.legend()
-part = np.linspace(0, 1, 101)[1:]
-for name, colour in (("SVM", "#8d99a6"), ("features", "#1b7f5c")):
-    curve = [np.median(share_of_nearest(scores[name], distance, p)) for p in part]
-    last.plot(part, curve, color=colour, label=TITLES[name].split(" on ")[-1])
-last.plot(part, part, ":", color="black", label="distance does not matter")
-last.set(
-    title="|Influence| of the nearest images (median)",
-    xlabel="nearest share of training images", ylabel="share of all |influence|",
-)  # fmt: skip
-last.legend()
+both.draw_others(middle)
+both.draw_nearest(last, {k: title.split(" on ")[-1] for k, title in TITLES.items()})
 
 for area, (name, S) in zip(rows[1:], scores.items(), strict=True):
     area.suptitle(TITLES[name], fontsize=12, fontweight="bold")
     plot, helpful, harmful = area.subfigures(1, 3, width_ratios=[1.25, 1, 1])
-    axes, S = plot.subplots(), S[place]
-    same = ~other_class[place]
-    for chosen, colour, text in ((same, SAME, "same class"), (~same, OTHER, "other")):
-        axes.scatter(distance[place, chosen], S[chosen], s=7, color=colour, label=text)
-    axes.axhline(0, color="black", linewidth=0.6)
-    axes.set(xlabel="distance in pixels", ylabel="rise of its loss without the row")
-    axes.legend(markerscale=2)
+    both.draw_scores(plot.subplots(), name, place)
+    S, same = S[place], ~other_class[place]
     for where, order, text in (
         (helpful, np.argsort(-S), "most helpful"),
         (harmful, np.argsort(S), "most harmful"),
@@ -258,10 +223,6 @@ for area, (name, S) in zip(rows[1:], scores.items(), strict=True):
 # The two distances are also less different than for photographs: these images are small
 # and centred, and what is near in pixels is mostly near in features.
 
-parts = (
-    np.median(nearest["SVM"]) > max(0.2, np.median(nearest["features"])),
-    np.median(correlation["SVM"]) < np.median(correlation["features"]),
-    others["SVM"].mean() < others["features"].mean(),
-)
+parts = both.parts()
 run.figures["held: near images, falls with distance, own class"] = parts
 run.finish(figure, held=all(parts))
