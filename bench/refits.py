@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,18 +16,18 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Refits:
-    """scikit-learn's logistic regression without some rows, one after the other."""
+    """scikit-learn's logistic regression without some rows, or groups, one by one."""
 
     X: Array
     y: NDArray[np.int64]
     l2: float
     theta: Array  # (K, q), the start
-    rows: NDArray[np.int64]
+    rows: Iterable[Any]  # numbers, or arrays of them
     solver: str = "newton-cholesky"
     tol: float = 1e-8
 
     def __call__(self) -> Array:
-        """Return the parameters without each of the rows (len(rows), K, q)."""
+        """Return the parameters without each of them (one a row or group, K, q)."""
         from sklearn.linear_model import LogisticRegression
 
         found = []
