@@ -34,11 +34,13 @@ template <class T>
 void bound_newton_step(const Part<T>& part, SetState& state);
 
 /// Refines the sets that are not within tol. `place` gets each refined set's row of the
-/// deltas returned, which are in the parameters' own coordinates.
+/// deltas returned, which are in the parameters' own coordinates. Large sets come with
+/// their Newton steps (whitened, a row a set), which stay where they are within tol.
 template <class T>
-[[nodiscard]] Array
-refine(const Backend<T>& backend, const Design<T>& design, const Part<T>& part,
-       const RowSets& sets, const LeaveOutOptions& options,
-       std::vector<SetState>& states, std::vector<std::int64_t>& place);
+[[nodiscard]] Array refine(const Backend<T>& backend, const Design<T>& design,
+                           const Part<T>& part, const RowSets& sets,
+                           const LeaveOutOptions& options,
+                           std::vector<SetState>& states,
+                           std::vector<std::int64_t>& place, Array large_steps = {});
 
 }  // namespace upweight

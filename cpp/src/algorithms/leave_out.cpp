@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "upweight/leave_out.hpp"
 
+#include "downdate.hpp"
 #include "formula.hpp"
 #include "host.hpp"
 #include "part.hpp"
@@ -43,14 +44,16 @@ public:
     result_.error.assign(at(count), 0.0);
     result_.passes.assign(at(count), 0);
     result_.route.assign(at(count), Route::one_step);
-    std::vector<index> large;
+    std::vector<index> refitted;
     for (index b = 0; b < count; ++b) {
-      if (is_large(sets.size(b))) {
-        large.push_back(b);
+      const Cheapest way = cheapest(sets.size(b));
+      if (way == Cheapest::whole) {
+        refitted.push_back(b);
         continue;
       }
-      small_.add(sets.members.data() + sets.offsets[at(b)], sets.size(b));
-      numbers_.push_back(b);
+      Sets& own = way == Cheapest::woodbury ? small_ : large_;
+      own.rows.add(sets.members.data() + sets.offsets[at(b)], sets.size(b));
+      own.numbers.push_back(b);
     }
     for (index k = 0; k < parts_of(problem_); ++k) {
       const Part<T> part = make_part(influence_, k);
@@ -58,29 +61,46 @@ public:
       add_part(part, k);
     }
     std::vector<index> open;
-    for (const index b : numbers_)
-      if (options_.refine && !(result_.bound[at(b)] <= options_.tol))
-        open.push_back(b);
+    for (const Sets* way : {&small_, &large_})
+      for (const index b : way->numbers)
+        if (options_.refine && !(result_.bound[at(b)] <= options_.tol))
+          open.push_back(b);
+        else if (way == &large_ && result_.route[at(b)] == Route::no_optimum)
+          refitted.push_back(b);  // by the rows that stay it may be told
     refit_all(open, true);
-    refit_all(large, refits());
+    refit_all(refitted, refits());
     return std::move(result_);
   }
 
 private:
-  /// Whether going through the whole Hessian costs less than Woodbury's form, by flops
-  /// at the speed of a large product: elimination of a set takes about 100 a cube, once
-  /// a pass; a refit four Hessians, leverages and the factors' ratio.
-  [[nodiscard]] bool is_large(index rows) const {
-    constexpr double passes = 6, cube = 100, overhead = 5e7;
-    const bool coupled = parts_of(problem_) == 1;
+  /// Sets that are left out in the same way, and their numbers among all.
+  struct Sets {
+    RowSets rows;
+    std::vector<index> numbers;
+  };
+  enum class Cheapest : std::uint8_t { woodbury, downdate, whole };
+
+  /// How to take a set's Newton steps, by flops at the speed of a large product. An
+  /// elimination takes about 100 a cube, a factor with its eigenvalues 15, both once a
+  /// pass; a refit four Hessians, leverages and the factors' ratio.
+  [[nodiscard]] Cheapest cheapest(index rows) const {
+    if (rows == 1)
+      return Cheapest::woodbury;
+    constexpr double overhead = 5e7;
+    const bool coupled = parts_of(problem_) == 1 && problem_.outputs > 1;
     const auto K = static_cast<double>(coupled ? problem_.outputs : 1);
     const auto n = static_cast<double>(problem_.design.rows());
+    const auto g = static_cast<double>(rows), order = K * g;
     const double P = K * static_cast<double>(problem_.design.columns());
-    const double order = K * static_cast<double>(rows);
-    const double eliminate = cube * order * order * order + 2 * order * order * P;
+    const double passes = refits() ? 6 : 1;
+    const double eliminate = 100 * order * order * order + 2 * order * order * P;
+    const double factor =
+        coupled ? infinite : 4 * g * P * P + 15 * P * P * P + 0.002 * overhead;
     const double whole =
         (refits() ? 8 : 4) * n * P * P + 2 * n * K * P * P + 4 * P * P * P + overhead;
-    return rows > 1 && (refits() ? passes : 1) * eliminate > whole;
+    if (passes * std::min(eliminate, factor) > whole)
+      return Cheapest::whole;
+    return eliminate <= factor ? Cheapest::woodbury : Cheapest::downdate;
   }
 
   /// Whether a set may need more than the Newton step, which is exact for some.
@@ -90,16 +110,29 @@ private:
 
   /// The Newton step and its certificate for every set, then what some need more.
   void add_part(const Part<T>& part, index k) {
-    const index K = part.outputs, count = small_.count(), outputs = problem_.outputs;
     LeaveOut::Part refined;
     refined.place.assign(at(result_.sets.count()), -1);
-    if (count == 0) {
-      result_.parts.push_back(std::move(refined));
-      return;
+    if (small_.rows.count() > 0) {
+      const Array a = backend_.zeros(small_.rows.total(), part.outputs);
+      const Array move = backend_.zeros(small_.rows.total(), part.outputs);
+      const RemovalTerms terms = newton_terms(part, a, move);
+      add_sets(part, k, small_, terms, on_host(move, backend_), {}, refined);
     }
-    const Array a = backend_.zeros(small_.total(), K);
-    const Array move = backend_.zeros(small_.total(), K);
-    const RemovalTerms terms = newton_terms(part, a, move);
+    if (large_.rows.count() > 0) {
+      RemovalTerms terms;
+      Array steps = downdated(part, terms);
+      add_sets(part, k, large_, terms, std::vector<double>(at(large_.rows.total())),
+               std::move(steps), refined);
+    }
+    result_.parts.push_back(std::move(refined));
+  }
+
+  /// The same for sets whose Newton steps are known: by the members' `moves`, or by the
+  /// parameters' (whitened `steps`).
+  void add_sets(const Part<T>& part, index k, const Sets& sets,
+                const RemovalTerms& terms, std::vector<double> moves, Array steps,
+                LeaveOut::Part& refined) {
+    const index K = part.outputs, count = sets.rows.count(), outputs = problem_.outputs;
     std::vector<SetState> states(at(count));
     for (index b = 0; b < count; ++b) {
       SetState& s = states[at(b)];
@@ -108,21 +141,22 @@ private:
       s.reach = terms.reach[at(b)];
       bound_newton_step(part, s);
     }
-    std::vector<double> moves = on_host(move, backend_);
     std::vector<std::int64_t> place(at(count), -1);
-    if (options_.refine)
-      refined.deltas =
-          refine(backend_, problem_.design, part, small_, options_, states, place);
+    Array deltas;
+    if (options_.refine || !steps.empty())
+      deltas = refine(backend_, problem_.design, part, sets.rows, options_, states,
+                      place, std::move(steps));
     if (!part.whitened) {
       centre(moves, K, 1);
-      std::vector<double> rows = on_host(refined.deltas, backend_);
+      std::vector<double> rows = on_host(deltas, backend_);
       centre(rows, K, problem_.design.columns());
-      backend_.upload(rows.data(), refined.deltas);
+      backend_.upload(rows.data(), deltas);
     }
-    overwrite_moves(refined.deltas, place, K, moves);
+    overwrite_moves(sets.rows, deltas, place, K, moves);
+    const index held = refined.deltas.rows();
     for (index b = 0; b < count; ++b) {
       const SetState& s = states[at(b)];
-      const index number = numbers_[at(b)];
+      const index number = sets.numbers[at(b)];
       const bool regular = s.kept > 0;
       const double bound = regular ? s.reach * s.error : infinite;
       const double error = regular ? s.error / std::sqrt(s.kept) : infinite;
@@ -134,21 +168,54 @@ private:
       result_.passes[at(number)] = std::max(result_.passes[at(number)], s.passes);
       const Route route = regular ? s.route : Route::no_optimum;
       result_.route[at(number)] = std::max(result_.route[at(number)], route);
-      refined.place[at(number)] = place[at(b)];
-      const index from = small_.offsets[at(b)], to = result_.sets.offsets[at(number)];
-      for (index m = 0; m < small_.size(b); ++m)
+      if (place[at(b)] >= 0)
+        refined.place[at(number)] = held + place[at(b)];
+      const index from = sets.rows.offsets[at(b)];
+      const index to = result_.sets.offsets[at(number)];
+      for (index m = 0; m < sets.rows.size(b); ++m)
         for (index l = 0; l < K; ++l)
           result_.move[at((to + m) * outputs + (part.whitened ? k : l))] =
               regular ? moves[at((from + m) * K + l)]
                       : std::numeric_limits<double>::quiet_NaN();
     }
-    result_.parts.push_back(std::move(refined));
+    append(refined.deltas, deltas);
+  }
+
+  /// The large sets' terms, and their Newton steps in whitened coordinates.
+  Array downdated(const Part<T>& part, RemovalTerms& terms) const {
+    const index count = large_.rows.count(), q = problem_.design.columns();
+    const Downdates<T> downdates(backend_, problem_.design, part);
+    std::vector<double> steps;
+    for (index b = 0; b < count; ++b) {
+      const auto step =
+          downdates.step(large_.rows.members.data() + large_.rows.offsets[at(b)],
+                         large_.rows.size(b), true);
+      terms.norm.push_back(step.norm);
+      terms.kept.push_back(step.kept);
+      terms.reach.push_back(step.reach);
+      steps.insert(steps.end(), step.delta.begin(), step.delta.end());
+    }
+    Array rows = backend_.zeros(count, q);
+    backend_.upload(steps.data(), rows);
+    return rows;
+  }
+
+  /// Puts rows under those that are there.
+  void append(Array& rows, const Array& more) const {
+    if (more.empty())
+      return;
+    const index held = rows.rows();
+    Array grown = backend_.zeros(held + more.rows(), more.cols());
+    if (held > 0)
+      backend_.copy(rows, grown.view().block(0, held));
+    backend_.copy(more, grown.view().block(held, more.rows()));
+    rows = std::move(grown);
   }
 
   /// removal_terms of every set: single rows from the leverages that are there, larger
   /// sets from their whitened rows, a batch at a time.
   RemovalTerms newton_terms(const Part<T>& part, Matrix a, Matrix move) const {
-    const RowSets& sets = small_;
+    const RowSets& sets = small_.rows;
     const index K = part.outputs;
     if (sets.total() == sets.count()) {
       const Array C = backend_.zeros(sets.count(), K * K);
@@ -182,14 +249,15 @@ private:
   }
 
   /// The refined sets' own moves, x'delta.
-  void overwrite_moves(ConstMatrix deltas, const std::vector<std::int64_t>& place,
-                       index K, std::vector<double>& moves) const {
+  void overwrite_moves(const RowSets& sets, ConstMatrix deltas,
+                       const std::vector<std::int64_t>& place, index K,
+                       std::vector<double>& moves) const {
     RowSets some;
     std::vector<index> begins;
-    for (index b = 0; b < small_.count(); ++b)
+    for (index b = 0; b < sets.count(); ++b)
       if (place[at(b)] >= 0) {  // in the order of their places
-        const index begin = small_.offsets[at(b)];
-        some.add(small_.members.data() + begin, small_.size(b));
+        const index begin = sets.offsets[at(b)];
+        some.add(sets.members.data() + begin, sets.size(b));
         begins.push_back(begin);
       }
     if (begins.empty())
@@ -268,8 +336,7 @@ private:
   const Problem<T>& problem_;
   LeaveOutOptions options_;
   LeaveOut result_;
-  RowSets small_;               // the sets that Woodbury's form is for
-  std::vector<index> numbers_;  // and their numbers among all
+  Sets small_, large_;  // by Woodbury's form, by the Hessian less their own
 };
 
 }  // namespace

@@ -2,13 +2,16 @@
 #include "refine.hpp"
 
 #include "certificate.hpp"
+#include "downdate.hpp"
 #include "host.hpp"
 #include "prefix.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <type_traits>
+#include <utility>
 
 namespace upweight {
 
@@ -63,26 +66,39 @@ class Refiner {
 public:
   Refiner(const Backend<T>& backend, const Design<T>& design, const Part<T>& part,
           const RowSets& sets, const LeaveOutOptions& options,
-          std::vector<SetState>& states, std::vector<std::int64_t>& place)
+          std::vector<SetState>& states, std::vector<std::int64_t>& place,
+          Array large_steps)
       : backend_(backend), design_(design), part_(part), sets_(sets), options_(options),
-        states_(states), place_(place), q_(design.columns()), P_(part.outputs * q_) {}
+        states_(states), place_(place), q_(design.columns()), P_(part.outputs * q_),
+        deltas_(std::move(large_steps)) {
+    if (!deltas_.empty())
+      large_.emplace(backend, design, part);
+  }
 
   Array run() {
     std::vector<index> active;
     for (index b = 0; b < sets_.count(); ++b) {
       const SetState& s = states_[at(b)];
-      const bool worth = s.kept > 0 && s.norm > 0 && part_.M > 0;
-      place_[at(b)] = -1;
+      const bool worth = options_.refine && s.kept > 0 && s.norm > 0 && part_.M > 0;
+      place_[at(b)] = large_ ? b : -1;
       if (worth && !s.within(options_.tol)) {
-        place_[at(b)] = static_cast<std::int64_t>(active.size());
+        if (!large_)
+          place_[at(b)] = static_cast<std::int64_t>(active.size());
         active.push_back(b);
       }
     }
-    if (active.empty())
-      return Array();
-    const auto refined = static_cast<index>(active.size());
-    deltas_ = backend_.zeros(refined, P_);
-    previous_ = backend_.zeros(refined, P_);
+    if (!active.empty())
+      refine_all(active);
+    if (part_.whitened && !deltas_.empty())
+      backend_.unwhiten(part_.R, deltas_);
+    return std::move(deltas_);
+  }
+
+private:
+  void refine_all(std::vector<index>& active) {
+    if (!large_)
+      deltas_ = backend_.zeros(static_cast<index>(active.size()), P_);
+    previous_ = backend_.zeros(deltas_.rows(), P_);
     cuts_.resize(states_.size());
     progress_.assign(states_.size(), Progress::going);
     cubic_ = cubic_pays(active);
@@ -94,12 +110,8 @@ public:
       progress_[at(b)] = Progress::going;
     cubic_ = false;
     rounds(active, double_);
-    if (part_.whitened)
-      backend_.unwhiten(part_.R, deltas_);
-    return std::move(deltas_);
   }
 
-private:
   enum class Progress : std::uint8_t { going, rounding, stalled };
 
   /// Passes for all of `active` until each is certified or gets no further; those that
@@ -186,8 +198,9 @@ private:
   template <class R, class Iterator>
   Iterator batch_end(Iterator first, Iterator end, const Prefix<T, R>& prefix) const {
     constexpr index batch_bytes = index(64) << 20, least_sets = 256, few_rows = 512;
-    const index per_set = (5 + part_.outputs) * P_ * index(sizeof(double));
-    const index most = std::clamp<index>(batch_bytes / per_set, 16, 8192);
+    const index own = large_ ? P_ + (cubic_ ? sets_.size(*first) : 0) : 0;
+    const index per_set = (5 + part_.outputs + own) * P_ * index(sizeof(double));
+    const index most = std::clamp<index>(batch_bytes / per_set, large_ ? 1 : 16, 8192);
     const index rows = prefix.rows_over(cuts_[at(*first)]);
     Iterator last = first;
     while (last != end && last - first < most) {
@@ -199,30 +212,73 @@ private:
     return last;
   }
 
+  /// What the chord steps of a batch's sets are made of (Backend::chord_step).
+  struct Chord {
+    RowSets sets;
+    index outputs;
+    Array E, V, a, N;
+    std::vector<Array> factors;  // of large sets
+
+    [[nodiscard]] ConstMatrix HX() const { return V.empty() ? E : V; }
+  };
+
+  /// By Woodbury's form of each set.
+  Chord woodbury(const RowSets& sets) const {
+    const index K = part_.outputs;
+    Chord chord{sets, K, {}, {}, backend_.zeros(sets.total(), K), {}, {}};
+    index block = 0;
+    for (index b = 0; b < sets.count(); ++b)
+      block += sets.size(b) * K * sets.size(b) * K;
+    member_rows(backend_, design_, part_, sets, chord.E, chord.V);
+    const Array C = backend_.zeros(1, block);
+    chord.N = backend_.zeros(1, block);
+    backend_.inner_blocks(sets, K, chord.E, chord.HX(), C);
+    (void)backend_.removal_terms(part_.W, part_.r, sets, C, chord.a, {}, chord.N);
+    return chord;
+  }
+
+  /// By the factor of each set's A: the next iterate is delta_1 - A^-1 G, so delta_1 is
+  /// the only row, with a = 1 and N = 0.
+  Chord downdated(const RowSets& sets) const {
+    const index count = sets.count();
+    Chord chord{{},
+                1,
+                {},
+                backend_.zeros(count, P_),
+                backend_.zeros(count, 1),
+                backend_.zeros(1, count),
+                {}};
+    std::vector<double> steps;
+    for (index b = 0; b < count; ++b) {
+      const std::int64_t* rows = sets.members.data() + sets.offsets[at(b)];
+      auto step = large_->step(rows, sets.size(b), false);
+      steps.insert(steps.end(), step.delta.begin(), step.delta.end());
+      chord.factors.push_back(std::move(step.R));
+      chord.sets.add(rows, 1);
+    }
+    backend_.upload(steps.data(), chord.V);
+    const std::vector<double> ones(at(count), 1.0);
+    backend_.upload(ones.data(), chord.a);
+    Array none;
+    if (cubic_)  // takes the sets' own rows off the tensor
+      member_rows(backend_, design_, part_, sets, chord.E, none);
+    return chord;
+  }
+
   /// One pass for sets sorted by their cuts, which have had as many.
   template <class R>
   void pass(const std::vector<index>& batch, const Prefix<T, R>& prefix) {
     RowSets sets;
     std::vector<std::int64_t> stored;
-    index block = 0;
     for (const index b : batch) {
-      const index order = sets_.size(b) * part_.outputs;
       sets.add(sets_.members.data() + sets_.offsets[at(b)], sets_.size(b));
       stored.push_back(place_[at(b)]);
-      block += order * order;
     }
-    const index count = sets.count(), K = part_.outputs, M = sets.total();
-    Array E, V;
-    member_rows(backend_, design_, part_, sets, E, V);
-    const ConstMatrix HX = part_.whitened ? E : V;
-    const Array C = backend_.zeros(1, block), N = backend_.zeros(1, block);
-    const Array a = backend_.zeros(M, K);
-    backend_.inner_blocks(sets, K, E, HX, C);
-    (void)backend_.removal_terms(part_.W, part_.r, sets, C, a, {}, N);
-
+    const index count = sets.count(), M = sets.total();
+    const Chord chord = large_ ? downdated(sets) : woodbury(sets);
     const Array delta = backend_.zeros(count, P_), previous = backend_.zeros(count, P_);
     if (states_[at(batch.front())].passes == 0) {
-      backend_.newton_deltas(sets, K, HX, a, delta);
+      backend_.newton_deltas(chord.sets, chord.outputs, chord.HX(), chord.a, delta);
     } else {
       backend_.copy_rows(deltas_, stored.data(), delta, nullptr, count);
       backend_.copy_rows(previous_, stored.data(), previous, nullptr, count);
@@ -240,16 +296,12 @@ private:
                         p = backend_.zeros_single(1, M);
       backend_.remainder_terms(part_.family, part_.W, part_.y, part_.s, part_.eta,
                                sets.members.data(), w.view(), p.view());
-      backend_.cubic_contract(tensor_, sets, {part_.family, 1, {}, w, p}, E, delta, G);
+      backend_.cubic_contract(tensor_, sets, {part_.family, 1, {}, w, p}, chord.E,
+                              delta, G);
     }
-    Array solved;
-    if (!part_.whitened) {
-      solved = backend_.zeros(count, P_);
-      backend_.copy(G, solved);
-      backend_.solve(Factor{part_.R, 1}, solved, false);
-    }
-    backend_.chord_step(sets, K, HX, a, N, G, part_.whitened ? G : solved, delta,
-                        previous, moved2);
+    const Array solved = solve_remainder(chord, G);
+    backend_.chord_step(chord.sets, chord.outputs, chord.HX(), chord.a, chord.N, G,
+                        solved.empty() ? G : solved, delta, previous, moved2);
     backend_.copy_rows(delta, nullptr, deltas_, stored.data(), count);
     backend_.copy_rows(previous, nullptr, previous_, stored.data(), count);
     std::vector<double> farthest(at(count)), moved(at(count));
@@ -260,6 +312,21 @@ private:
       bound_pass(batch[at(b)], part_.M * farthest[at(b)],
                  std::sqrt(std::max(moved[at(b)], 0.0)), prefix.unread(rows), rows,
                  unit);
+  }
+
+  /// H^-1 G, or A^-1 G of large sets; empty for G itself.
+  Array solve_remainder(const Chord& chord, const Array& G) const {
+    if (part_.whitened && !large_)
+      return {};
+    Array solved = backend_.zeros(G.rows(), P_);
+    backend_.copy(G, solved);
+    if (!large_) {
+      backend_.solve(Factor{part_.R, 1}, solved, false);
+      return solved;
+    }
+    for (index b = 0; b < G.rows(); ++b)
+      backend_.solve(Factor{chord.factors[at(b)], 1}, solved.view().block(b, 1), false);
+    return solved;
   }
 
   /// The certificate after a pass that changed delta, of norm s.norm, by `moved`. Rows
@@ -316,6 +383,7 @@ private:
   std::vector<double> cuts_;
   std::vector<Progress> progress_;
   Array deltas_, previous_;
+  std::optional<Downdates<T>> large_;
 };
 
 }  // namespace
@@ -323,17 +391,20 @@ private:
 template <class T>
 Array refine(const Backend<T>& backend, const Design<T>& design, const Part<T>& part,
              const RowSets& sets, const LeaveOutOptions& options,
-             std::vector<SetState>& states, std::vector<std::int64_t>& place) {
-  return Refiner<T>(backend, design, part, sets, options, states, place).run();
+             std::vector<SetState>& states, std::vector<std::int64_t>& place,
+             Array large_steps) {
+  return Refiner<T>(backend, design, part, sets, options, states, place,
+                    std::move(large_steps))
+      .run();
 }
 
 template void bound_newton_step(const Part<double>&, SetState&);
 template void bound_newton_step(const Part<float>&, SetState&);
 template Array refine(const Backend<double>&, const Design<double>&,
                       const Part<double>&, const RowSets&, const LeaveOutOptions&,
-                      std::vector<SetState>&, std::vector<std::int64_t>&);
+                      std::vector<SetState>&, std::vector<std::int64_t>&, Array);
 template Array refine(const Backend<float>&, const Design<float>&, const Part<float>&,
                       const RowSets&, const LeaveOutOptions&, std::vector<SetState>&,
-                      std::vector<std::int64_t>&);
+                      std::vector<std::int64_t>&, Array);
 
 }  // namespace upweight
