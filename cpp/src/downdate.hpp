@@ -25,7 +25,8 @@ public:
     double reach = 0;  // largest (z_m'A^-1 z_m)^(1/2)
   };
   /// Without the g numbered rows. With `bounds` all of it, else R and delta.
-  ///                       3 g q^2 + q^3 / 3 flops, with bounds 2 g q^2 + 4 q^3 / 3 more
+  ///                       3 g q^2 + q^3 / 3 flops, with bounds 2 g q^2 + 4 q^3 / 3
+  ///                       more
   [[nodiscard]] Step step(const std::int64_t* rows, index g, bool bounds) const;
 
 private:

@@ -46,9 +46,9 @@ struct LeaveOut {
 /// over `tol` are refined by what counted flops say is cheapest: the cubic step (p^3 a
 /// set), passes over the rows of large leverage (4 n p a pass), refits. Newton steps
 /// without g rows are by Woodbury's form ((g K)^3), or by H less their own, g p^2 + p^3
-/// a pass, or for softmax refits. Memory: 16 P bytes for each refined set, and 4 n p. The bounds (certificate.hpp) stand on the
-/// Hessian at the fit; rounding enters them by a term in the model of Higham and Mary
-/// (2019), which is not a worst case.
+/// a pass, or for softmax refits. Memory: 16 P bytes for each refined set, and 4 n p.
+/// The bounds (certificate.hpp) stand on the Hessian at the fit; rounding enters them
+/// by a term in the model of Higham and Mary (2019), which is not a worst case.
 template <class T>
 [[nodiscard]] LeaveOut leave_out(const Influence<T>& influence, RowSets sets,
                                  const LeaveOutOptions& options);

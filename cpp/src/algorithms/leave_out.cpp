@@ -86,7 +86,7 @@ private:
   [[nodiscard]] Cheapest cheapest(index rows) const {
     if (rows == 1)
       return Cheapest::woodbury;
-    constexpr double overhead = 5e7;
+    constexpr double refit_calls = 5e7, factor_calls = 4e6;  // many small ones
     const bool coupled = parts_of(problem_) == 1 && problem_.outputs > 1;
     const auto K = static_cast<double>(coupled ? problem_.outputs : 1);
     const auto n = static_cast<double>(problem_.design.rows());
@@ -95,9 +95,9 @@ private:
     const double passes = refits() ? 6 : 1;
     const double eliminate = 100 * order * order * order + 2 * order * order * P;
     const double factor =
-        coupled ? infinite : 4 * g * P * P + 15 * P * P * P + 0.002 * overhead;
-    const double whole =
-        (refits() ? 8 : 4) * n * P * P + 2 * n * K * P * P + 4 * P * P * P + overhead;
+        coupled ? infinite : 4 * g * P * P + 15 * P * P * P + factor_calls;
+    const double whole = (refits() ? 8 : 4) * n * P * P + 2 * n * K * P * P +
+                         4 * P * P * P + refit_calls;
     if (passes * std::min(eliminate, factor) > whole)
       return Cheapest::whole;
     return eliminate <= factor ? Cheapest::woodbury : Cheapest::downdate;
