@@ -178,7 +178,7 @@ private:
               regular ? moves[at((from + m) * K + l)]
                       : std::numeric_limits<double>::quiet_NaN();
     }
-    append(refined.deltas, deltas);
+    append(refined.deltas, std::move(deltas));
   }
 
   /// The large sets' terms, and their Newton steps in whitened coordinates.
@@ -201,7 +201,11 @@ private:
   }
 
   /// Puts rows under those that are there.
-  void append(Array& rows, const Array& more) const {
+  void append(Array& rows, Array more) const {
+    if (rows.empty()) {
+      rows = std::move(more);
+      return;
+    }
     if (more.empty())
       return;
     const index held = rows.rows();
