@@ -20,7 +20,7 @@ from problems import (
 import upweight as uw
 from upweight import reference as ref
 
-# they overlap; the largest is left out of the Hessian itself, the others by Woodbury
+# they overlap; the two largest are left out of the Hessian itself
 GROUPS = [[3], [0, 1], [8, 5, 150, 7], [*range(20, 62)], [*range(40, 140)], [1, 0, 2]]
 LARGEST = 4
 

@@ -5,40 +5,21 @@
 
 #include "part.hpp"
 
-#include <cstdint>
 #include <vector>
 
 namespace upweight {
 
-/// Newton steps without sets of rows, in a part's whitened coordinates, where H = I.
-template <class T>
-class Downdates {
-public:
-  Downdates(const Backend<T>& backend, const Design<T>& design, const Part<T>& part);
-
-  /// A = I - sum_m w_m z_m z_m', and delta = A^-1 sum_m r_m z_m.
-  struct Step {
-    Array R;  // A = R'R; empty when A is singular
-    std::vector<double> delta;
-    double norm = 0;   // |delta|_A
-    double kept = 0;   // smallest eigenvalue of A, less its rounding
-    double reach = 0;  // largest (z_m'A^-1 z_m)^(1/2)
-  };
-  /// Without the g numbered rows. With `bounds` all of it, else R and delta.
-  ///                       3 g q^2 + q^3 / 3 flops, with bounds 2 g q^2 + 4 q^3 / 3
-  ///                       more
-  [[nodiscard]] Step step(const std::int64_t* rows, index g, bool bounds) const;
-
-private:
-  /// in(Z, first) for blocks of the rows' z_m, the first of them number `first`.
-  template <class Work>
-  void each_block(const std::int64_t* rows, index g, const Work& in) const;
-  [[nodiscard]] double reach(const Factor& A, const std::int64_t* rows, index g) const;
-
-  const Backend<T>& backend_;
-  const Design<T>& design_;
-  const Part<T>& part_;
-  std::vector<double> w_, r_;  // n
+/// Newton steps without sets of rows, in a part's whitened coordinates, where H = I:
+/// A_b = I - sum_m w_m z_m z_m' over the rows of set b, delta_b = A_b^-1 sum_m r_m z_m.
+struct Downdated {
+  std::vector<Array> factors;  // R, A_b = R'R; empty when A_b is singular
+  Array steps;                 // delta_b (sets x q)
+  RemovalTerms terms;          // `kept` is A_b's smallest eigenvalue, less its rounding
 };
+
+/// 5 g q^2 + 2 q^3 flops a set of g rows, whose factor of q^2 numbers stays.
+template <class T>
+[[nodiscard]] Downdated downdate(const Backend<T>& backend, const Design<T>& design,
+                                 const Part<T>& part, const RowSets& sets);
 
 }  // namespace upweight

@@ -7,6 +7,7 @@
 // term taken for all rows at once, by its tensor, far fewer are needed.
 #pragma once
 
+#include "downdate.hpp"
 #include "part.hpp"
 #include "upweight/leave_out.hpp"
 
@@ -34,13 +35,13 @@ template <class T>
 void bound_newton_step(const Part<T>& part, SetState& state);
 
 /// Refines the sets that are not within tol. `place` gets each refined set's row of the
-/// deltas returned, which are in the parameters' own coordinates. Large sets come with
-/// their Newton steps (whitened, a row a set), which stay where they are within tol.
+/// deltas returned, which are in the parameters' own coordinates. Sets that were
+/// `large` all have one, that of the Newton step where it is within tol.
 template <class T>
-[[nodiscard]] Array refine(const Backend<T>& backend, const Design<T>& design,
-                           const Part<T>& part, const RowSets& sets,
-                           const LeaveOutOptions& options,
-                           std::vector<SetState>& states,
-                           std::vector<std::int64_t>& place, Array large_steps = {});
+[[nodiscard]] Array
+refine(const Backend<T>& backend, const Design<T>& design, const Part<T>& part,
+       const RowSets& sets, const LeaveOutOptions& options,
+       std::vector<SetState>& states, std::vector<std::int64_t>& place,
+       const Downdated* large = nullptr);
 
 }  // namespace upweight

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -51,7 +52,7 @@ public:
         refitted.push_back(b);
         continue;
       }
-      Sets& own = way == Cheapest::woodbury ? small_ : large_;
+      Sets& own = way == Cheapest::woodbury ? small_ : last_large();
       own.rows.add(sets.members.data() + sets.offsets[at(b)], sets.size(b));
       own.numbers.push_back(b);
     }
@@ -61,11 +62,16 @@ public:
       add_part(part, k);
     }
     std::vector<index> open;
-    for (const Sets* way : {&small_, &large_})
-      for (const index b : way->numbers)
-        if (options_.refine && !(result_.bound[at(b)] <= options_.tol))
+    const auto uncertified = [&](index b) {
+      return options_.refine && !(result_.bound[at(b)] <= options_.tol);
+    };
+    std::copy_if(small_.numbers.begin(), small_.numbers.end(), std::back_inserter(open),
+                 uncertified);
+    for (const Sets& sets_of : large_)
+      for (const index b : sets_of.numbers)
+        if (uncertified(b))
           open.push_back(b);
-        else if (way == &large_ && result_.route[at(b)] == Route::no_optimum)
+        else if (result_.route[at(b)] == Route::no_optimum)
           refitted.push_back(b);  // by the rows that stay it may be told
     refit_all(open, true);
     refit_all(refitted, refits());
@@ -80,14 +86,26 @@ private:
   };
   enum class Cheapest : std::uint8_t { woodbury, downdate, whole };
 
+  /// The large sets that are left out next: as many as their factors may take memory.
+  Sets& last_large() {
+    constexpr index factor_bytes = index(256) << 20;
+    const index q = problem_.design.columns();
+    const index most = factor_bytes / (q * q * index(sizeof(double)));
+    if (large_.empty() || large_.back().rows.count() >= most)
+      large_.emplace_back();
+    return large_.back();
+  }
+
   /// How to take a set's Newton steps, by flops at the speed of a large product. An
-  /// elimination takes about 100 a cube, a factor with its eigenvalues 15, both once a
-  /// pass; a refit four Hessians, leverages and the factors' ratio.
+  /// elimination takes about 100 a cube, once a pass, several sets at a time; a factor
+  /// with its eigenvalues 15, once, but one set after the other. Weighed as if both
+  /// came once a pass, they cross where timings do. A refit takes four Hessians,
+  /// leverages and the factors' ratio.
   [[nodiscard]] Cheapest cheapest(index rows) const {
     if (rows == 1)
       return Cheapest::woodbury;
     constexpr double refit_calls = 5e7, factor_calls = 4e6;  // many small ones
-    const bool coupled = parts_of(problem_) == 1 && problem_.outputs > 1;
+    const bool coupled = coupling_of(problem_.family) == Coupling::full;
     const auto K = static_cast<double>(coupled ? problem_.outputs : 1);
     const auto n = static_cast<double>(problem_.design.rows());
     const auto g = static_cast<double>(rows), order = K * g;
@@ -116,22 +134,21 @@ private:
       const Array a = backend_.zeros(small_.rows.total(), part.outputs);
       const Array move = backend_.zeros(small_.rows.total(), part.outputs);
       const RemovalTerms terms = newton_terms(part, a, move);
-      add_sets(part, k, small_, terms, on_host(move, backend_), {}, refined);
+      add_sets(part, k, small_, terms, on_host(move, backend_), nullptr, refined);
     }
-    if (large_.rows.count() > 0) {
-      RemovalTerms terms;
-      Array steps = downdated(part, terms);
-      add_sets(part, k, large_, terms, std::vector<double>(at(large_.rows.total())),
-               std::move(steps), refined);
+    for (const Sets& sets : large_) {
+      const Downdated steps = downdate(backend_, problem_.design, part, sets.rows);
+      add_sets(part, k, sets, steps.terms, std::vector<double>(at(sets.rows.total())),
+               &steps, refined);
     }
     result_.parts.push_back(std::move(refined));
   }
 
   /// The same for sets whose Newton steps are known: by the members' `moves`, or by the
-  /// parameters' (whitened `steps`).
+  /// parameters' of `large` ones.
   void add_sets(const Part<T>& part, index k, const Sets& sets,
-                const RemovalTerms& terms, std::vector<double> moves, Array steps,
-                LeaveOut::Part& refined) {
+                const RemovalTerms& terms, std::vector<double> moves,
+                const Downdated* large, LeaveOut::Part& refined) {
     const index K = part.outputs, count = sets.rows.count(), outputs = problem_.outputs;
     std::vector<SetState> states(at(count));
     for (index b = 0; b < count; ++b) {
@@ -143,9 +160,9 @@ private:
     }
     std::vector<std::int64_t> place(at(count), -1);
     Array deltas;
-    if (options_.refine || !steps.empty())
+    if (options_.refine || large)
       deltas = refine(backend_, problem_.design, part, sets.rows, options_, states,
-                      place, std::move(steps));
+                      place, large);
     if (!part.whitened) {
       centre(moves, K, 1);
       std::vector<double> rows = on_host(deltas, backend_);
@@ -179,25 +196,6 @@ private:
                       : std::numeric_limits<double>::quiet_NaN();
     }
     append(refined.deltas, std::move(deltas));
-  }
-
-  /// The large sets' terms, and their Newton steps in whitened coordinates.
-  Array downdated(const Part<T>& part, RemovalTerms& terms) const {
-    const index count = large_.rows.count(), q = problem_.design.columns();
-    const Downdates<T> downdates(backend_, problem_.design, part);
-    std::vector<double> steps;
-    for (index b = 0; b < count; ++b) {
-      const auto step =
-          downdates.step(large_.rows.members.data() + large_.rows.offsets[at(b)],
-                         large_.rows.size(b), true);
-      terms.norm.push_back(step.norm);
-      terms.kept.push_back(step.kept);
-      terms.reach.push_back(step.reach);
-      steps.insert(steps.end(), step.delta.begin(), step.delta.end());
-    }
-    Array rows = backend_.zeros(count, q);
-    backend_.upload(steps.data(), rows);
-    return rows;
   }
 
   /// Puts rows under those that are there.
@@ -340,7 +338,8 @@ private:
   const Problem<T>& problem_;
   LeaveOutOptions options_;
   LeaveOut result_;
-  Sets small_, large_;  // by Woodbury's form, by the Hessian less their own
+  Sets small_;               // by Woodbury's form
+  std::vector<Sets> large_;  // by the Hessian less their own
 };
 
 }  // namespace

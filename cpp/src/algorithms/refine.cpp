@@ -2,16 +2,13 @@
 #include "refine.hpp"
 
 #include "certificate.hpp"
-#include "downdate.hpp"
 #include "host.hpp"
 #include "prefix.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <optional>
 #include <type_traits>
-#include <utility>
 
 namespace upweight {
 
@@ -67,13 +64,10 @@ public:
   Refiner(const Backend<T>& backend, const Design<T>& design, const Part<T>& part,
           const RowSets& sets, const LeaveOutOptions& options,
           std::vector<SetState>& states, std::vector<std::int64_t>& place,
-          Array large_steps)
+          const Downdated* large)
       : backend_(backend), design_(design), part_(part), sets_(sets), options_(options),
         states_(states), place_(place), q_(design.columns()), P_(part.outputs * q_),
-        deltas_(std::move(large_steps)) {
-    if (!deltas_.empty())
-      large_.emplace(backend, design, part);
-  }
+        large_(large) {}
 
   Array run() {
     std::vector<index> active;
@@ -87,6 +81,10 @@ public:
         active.push_back(b);
       }
     }
+    if (large_ || !active.empty())
+      deltas_ = backend_.zeros(large_ ? sets_.count() : index(active.size()), P_);
+    if (large_)
+      backend_.copy(large_->steps, deltas_);
     if (!active.empty())
       refine_all(active);
     if (part_.whitened && !deltas_.empty())
@@ -96,8 +94,6 @@ public:
 
 private:
   void refine_all(std::vector<index>& active) {
-    if (!large_)
-      deltas_ = backend_.zeros(static_cast<index>(active.size()), P_);
     previous_ = backend_.zeros(deltas_.rows(), P_);
     cuts_.resize(states_.size());
     progress_.assign(states_.size(), Progress::going);
@@ -198,9 +194,9 @@ private:
   template <class R, class Iterator>
   Iterator batch_end(Iterator first, Iterator end, const Prefix<T, R>& prefix) const {
     constexpr index batch_bytes = index(64) << 20, least_sets = 256, few_rows = 512;
-    const index own = large_ ? P_ + (cubic_ ? sets_.size(*first) : 0) : 0;
+    const index own = large_ && cubic_ ? sets_.size(*first) : 0;
     const index per_set = (5 + part_.outputs + own) * P_ * index(sizeof(double));
-    const index most = std::clamp<index>(batch_bytes / per_set, large_ ? 1 : 16, 8192);
+    const index most = std::clamp<index>(batch_bytes / per_set, 16, 8192);
     const index rows = prefix.rows_over(cuts_[at(*first)]);
     Iterator last = first;
     while (last != end && last - first < most) {
@@ -217,7 +213,6 @@ private:
     RowSets sets;
     index outputs;
     Array E, V, a, N;
-    std::vector<Array> factors;  // of large sets
 
     [[nodiscard]] ConstMatrix HX() const { return V.empty() ? E : V; }
   };
@@ -225,7 +220,7 @@ private:
   /// By Woodbury's form of each set.
   Chord woodbury(const RowSets& sets) const {
     const index K = part_.outputs;
-    Chord chord{sets, K, {}, {}, backend_.zeros(sets.total(), K), {}, {}};
+    Chord chord{sets, K, {}, {}, backend_.zeros(sets.total(), K), {}};
     index block = 0;
     for (index b = 0; b < sets.count(); ++b)
       block += sets.size(b) * K * sets.size(b) * K;
@@ -239,24 +234,17 @@ private:
 
   /// By the factor of each set's A: the next iterate is delta_1 - A^-1 G, so delta_1 is
   /// the only row, with a = 1 and N = 0.
-  Chord downdated(const RowSets& sets) const {
+  Chord factored(const std::vector<std::int64_t>& numbers, const RowSets& sets) const {
     const index count = sets.count();
     Chord chord{{},
                 1,
                 {},
                 backend_.zeros(count, P_),
                 backend_.zeros(count, 1),
-                backend_.zeros(1, count),
-                {}};
-    std::vector<double> steps;
-    for (index b = 0; b < count; ++b) {
-      const std::int64_t* rows = sets.members.data() + sets.offsets[at(b)];
-      auto step = large_->step(rows, sets.size(b), false);
-      steps.insert(steps.end(), step.delta.begin(), step.delta.end());
-      chord.factors.push_back(std::move(step.R));
-      chord.sets.add(rows, 1);
-    }
-    backend_.upload(steps.data(), chord.V);
+                backend_.zeros(1, count)};
+    for (index b = 0; b < count; ++b)
+      chord.sets.add(sets.members.data() + sets.offsets[at(b)], 1);
+    backend_.copy_rows(large_->steps, numbers.data(), chord.V, nullptr, count);
     const std::vector<double> ones(at(count), 1.0);
     backend_.upload(ones.data(), chord.a);
     Array none;
@@ -275,7 +263,7 @@ private:
       stored.push_back(place_[at(b)]);
     }
     const index count = sets.count(), M = sets.total();
-    const Chord chord = large_ ? downdated(sets) : woodbury(sets);
+    const Chord chord = large_ ? factored(stored, sets) : woodbury(sets);
     const Array delta = backend_.zeros(count, P_), previous = backend_.zeros(count, P_);
     if (states_[at(batch.front())].passes == 0) {
       backend_.newton_deltas(chord.sets, chord.outputs, chord.HX(), chord.a, delta);
@@ -299,7 +287,7 @@ private:
       backend_.cubic_contract(tensor_, sets, {part_.family, 1, {}, w, p}, chord.E,
                               delta, G);
     }
-    const Array solved = solve_remainder(chord, G);
+    const Array solved = solve_remainder(batch, G);
     backend_.chord_step(chord.sets, chord.outputs, chord.HX(), chord.a, chord.N, G,
                         solved.empty() ? G : solved, delta, previous, moved2);
     backend_.copy_rows(delta, nullptr, deltas_, stored.data(), count);
@@ -315,7 +303,7 @@ private:
   }
 
   /// H^-1 G, or A^-1 G of large sets; empty for G itself.
-  Array solve_remainder(const Chord& chord, const Array& G) const {
+  Array solve_remainder(const std::vector<index>& batch, const Array& G) const {
     if (part_.whitened && !large_)
       return {};
     Array solved = backend_.zeros(G.rows(), P_);
@@ -325,7 +313,8 @@ private:
       return solved;
     }
     for (index b = 0; b < G.rows(); ++b)
-      backend_.solve(Factor{chord.factors[at(b)], 1}, solved.view().block(b, 1), false);
+      backend_.solve(Factor{large_->factors[at(batch[at(b)])], 1},
+                     solved.view().block(b, 1), false);
     return solved;
   }
 
@@ -376,6 +365,7 @@ private:
   std::vector<SetState>& states_;
   std::vector<std::int64_t>& place_;
   index q_, P_;
+  const Downdated* large_;  // of sets that were left out of the Hessian itself
   bool cubic_ = false;
   Prefix<T, float> single_;
   Prefix<T, double> double_;
@@ -383,7 +373,6 @@ private:
   std::vector<double> cuts_;
   std::vector<Progress> progress_;
   Array deltas_, previous_;
-  std::optional<Downdates<T>> large_;
 };
 
 }  // namespace
@@ -392,19 +381,18 @@ template <class T>
 Array refine(const Backend<T>& backend, const Design<T>& design, const Part<T>& part,
              const RowSets& sets, const LeaveOutOptions& options,
              std::vector<SetState>& states, std::vector<std::int64_t>& place,
-             Array large_steps) {
-  return Refiner<T>(backend, design, part, sets, options, states, place,
-                    std::move(large_steps))
-      .run();
+             const Downdated* large) {
+  return Refiner<T>(backend, design, part, sets, options, states, place, large).run();
 }
 
 template void bound_newton_step(const Part<double>&, SetState&);
 template void bound_newton_step(const Part<float>&, SetState&);
 template Array refine(const Backend<double>&, const Design<double>&,
                       const Part<double>&, const RowSets&, const LeaveOutOptions&,
-                      std::vector<SetState>&, std::vector<std::int64_t>&, Array);
+                      std::vector<SetState>&, std::vector<std::int64_t>&,
+                      const Downdated*);
 template Array refine(const Backend<float>&, const Design<float>&, const Part<float>&,
                       const RowSets&, const LeaveOutOptions&, std::vector<SetState>&,
-                      std::vector<std::int64_t>&, Array);
+                      std::vector<std::int64_t>&, const Downdated*);
 
 }  // namespace upweight
