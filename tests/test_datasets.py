@@ -82,3 +82,16 @@ def test_mails_are_counted() -> None:
     totals = np.asarray(mails.counts.sum(axis=0)).ravel()
     assert mails.words[totals.argmax()] == "the"
     assert mails.counts.nnz == 456_405
+
+
+def test_the_commonest_words_are_those_of_most_mails() -> None:
+    """No word that is left out is in more mails than one that is kept."""
+    mails = load_enron()
+    chosen = mails.commonest(30)
+    kept = (chosen.toarray() > 0).sum(axis=0)
+    in_mails = np.bincount(mails.counts.indices, minlength=len(mails.words))
+    assert chosen.shape == (5172, 30)
+    np.testing.assert_array_equal(np.sort(kept), np.sort(in_mails)[-30:])
+    for k in (0, 50_464):
+        with pytest.raises(ValueError, match="k: expected 1 to 50463 words, got"):
+            mails.commonest(k)

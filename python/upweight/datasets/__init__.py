@@ -152,6 +152,17 @@ class SpamMails:
         "naive Bayes: which naive Bayes?"
     )
 
+    def commonest(self, k: int) -> Any:
+        """Return the counts (5172, k) of the k words that most mails have.
+
+        In the order of `words`, in CSR.
+        """
+        if not 1 <= k <= len(self.words):
+            raise ValueError(f"k: expected 1 to {len(self.words)} words, got {k}")
+        in_mails = np.bincount(self.counts.indices, minlength=len(self.words))
+        chosen = np.argsort(-in_mails, kind="stable")[:k]
+        return self.counts[:, np.sort(chosen)].tocsr()
+
 
 def load_enron() -> SpamMails:
     """Load the word counts of the Enron1 spam corpus; nothing is downloaded.
