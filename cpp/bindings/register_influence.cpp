@@ -356,6 +356,7 @@ void register_influence(py::module_& module) {
       .value("cubic", Route::cubic)
       .value("passes", Route::passes)
       .value("refit", Route::refit)
+      .value("beyond_precision", Route::beyond_precision)
       .value("no_optimum", Route::no_optimum)
       .finalize();
   py::class_<LeaveOut>(module, "LeaveOut")
@@ -375,7 +376,8 @@ void register_influence(py::module_& module) {
                                  codes.push_back(static_cast<std::int8_t>(route));
                                return vector_of(codes);
                              })
-      .def_readonly("gradient_norm", &LeaveOut::gradient_norm);
+      .def_readonly("gradient_norm", &LeaveOut::gradient_norm)
+      .def_readonly("fit_error", &LeaveOut::fit_error);
   register_engine<double>(module, "Influence64");
   register_engine<float>(module, "Influence32");
 }

@@ -31,6 +31,10 @@ struct Gaussian {
     const double r = eta - y;
     return {0.5 * r * r, r, 1.0};
   }
+  /// What the residual is the difference of: it rounds relative to their sizes' sum.
+  UPW_HD double residual_terms(double y, double eta) {
+    return std::fabs(eta) + std::fabs(y);
+  }
   /// l(y, eta + u) - l(y, eta), free of cancellation.
   UPW_HD double change(double y, double eta, double u) {
     return (eta - y) * u + 0.5 * u * u;
@@ -81,6 +85,9 @@ struct Binomial {
     // (1 - y) log(1 + e^eta) + y log(1 + e^-eta), and p - y, without cancellation
     const double loss = log1p_unit(e) + (1.0 - y) * above + y * below;
     return {loss, (1.0 - y) * p - y * q, large * small};
+  }
+  UPW_HD double residual_terms(double y, double eta) {
+    return (1.0 - y) * sigmoid(eta) + y * sigmoid(-eta);
   }
   /// log(1 + e^(eta + u)) - log(1 + e^eta) = log1p(p (e^u - 1)), which keeps small
   /// changes exact; large ones, where that cancels or overflows, are differences as
@@ -160,6 +167,9 @@ struct SmoothHinge {
     const Terms b = Binomial::terms(label(y), place(y, eta));
     return {scale * b.loss, b.residual, inverse * b.weight};
   }
+  UPW_HD_MEMBER double residual_terms(double y, double eta) const {
+    return Binomial::residual_terms(label(y), place(y, eta));
+  }
   UPW_HD_MEMBER double change(double y, double eta, double u) const {
     return scale * Binomial::change(label(y), place(y, eta), inverse * u);
   }
@@ -194,6 +204,7 @@ struct Poisson {
     const double mu = fast_exp(eta);
     return {mu - y * eta, mu - y, mu};
   }
+  UPW_HD double residual_terms(double y, double eta) { return fast_exp(eta) + y; }
   UPW_HD double change(double y, double eta, double u) {
     const double mu = fast_exp(eta);
     // far: a factor e apart, where mu or e^u alone may under- or overflow

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include "rounding.hpp"
 #include "upweight/influence.hpp"
 
 #include <vector>
@@ -21,8 +22,14 @@ struct Part {
   std::vector<double> spread;  // n: what of C bounds a row's move; 0 for weight 0
   double largest_spread = 0;
   double mean_spread = 0;    // largest v'(sum_j w_j c_jj x_j x_j') v over v'H v
-  double pivot_ratio = 1;    // max (H_jj)^(1/2) / R_jj: how ill conditioned H is
-  double gradient_norm = 0;  // |grad J(theta)|_{H^-1}
+  rounding::FactorError factor_error;  // of R
+  double condition = 1;                // max_j H_jj (H^-1)_jj
+  double gradient_norm = 0;            // |grad J(theta)|_{H^-1}, at most
+  /// W, r, s and the penalty are the problem's over unit^2 (a power of 4), so that
+  /// weights keep clear of the ends of float32; norms in H are over unit, those in H^-1
+  /// too, and C is times unit^2. Changes of parameters and bounds are the same.
+  double unit = 1;
+  std::vector<Array> scaled;  // what then stands in the place of the problem's own
 };
 
 /// Number of parts of a problem: outputs that do not share a row's loss are apart.
@@ -54,28 +61,6 @@ template <class T>
 /// Takes the mean over a softmax's outputs off rows of `segment` numbers an output. No
 /// change of the optimum has one, and rounding over a small penalty would be large.
 void centre(std::vector<double>& rows, index outputs, index segment);
-
-/// H_jj of a factor's blocks, one after another: the squares of R's columns.   P^2
-template <class T>
-[[nodiscard]] std::vector<double> factored_diagonal(const Backend<T>& backend,
-                                                    const Factor& factor);
-
-/// How large |X'W e|_{H^-1} may be for the rounding e of linear predictors of q terms,
-/// by H's diagonal (of all outputs, or of one block that they share) and theta.
-///
-/// A sum of the terms x_ij theta_j is off by their size t_i = |(x_ij theta_j)_j| and
-/// not by its own, which may be much smaller; sum_i w_i t_i^2 <= sum_j H_jj theta_j^2.
-/// Counted twice: x_j^2 <= H_jj c for any row x, so that c^1/2 times the same covers
-/// the rounding of the row's own predictor, too, which its bound is beside.
-[[nodiscard]] double predictor_error(const std::vector<double>& diagonal,
-                                     const std::vector<double>& theta, index q);
-
-/// How large |X'e|_{A^-1} may be for the rounding e of residuals r (n x K), of which
-/// A's leverages C (n x K, or n x K^2) tell. It counts where curvature has all but
-/// vanished and residuals have not.
-template <class T>
-[[nodiscard]] double residual_error(const Backend<T>& backend, ConstMatrix r,
-                                    ConstMatrix C);
 
 /// What of the blocks C_i (n x K^2, or n x K for outputs apart) bounds a row's move:
 /// the largest c_ik, or of softmax the largest x'H^-1 x of a difference of two outputs.

@@ -13,7 +13,8 @@ namespace upweight {
 template <class T, class R>
 class Prefix {
 public:
-  /// All rows of weight whose spread is over `cut`.
+  /// All rows of weight whose spread is over `cut`; in float32, of weights that it
+  /// holds to its last digit.
   void make(const Backend<T>& backend, const Design<T>& design, const Part<T>& part,
             double cut);
 
@@ -31,7 +32,7 @@ public:
 
 private:
   bool made_ = false;
-  double cut_ = 0;
+  double cut_ = 0, skipped_ = 0;  // skipped_: largest spread of a row left out for its weight
   std::vector<double> spread_;          // falling
   std::vector<std::int64_t> position_;  // n
   BasicArray<R> Z_, weight_, mean_;

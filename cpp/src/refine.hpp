@@ -30,6 +30,11 @@ struct SetState {
   [[nodiscard]] bool within(double tol) const { return reach * error <= tol; }
 };
 
+/// Takes from `kept` what rounding may have of it, and lets norms in A's inverse rise
+/// with that; nothing is kept where rounding may have it all.
+template <class T>
+void lower_by_rounding(const Part<T>& part, SetState& state);
+
 /// Certificate of the Newton step itself, from leverages alone.
 template <class T>
 void bound_newton_step(const Part<T>& part, SetState& state);

@@ -11,7 +11,12 @@ namespace upweight {
 
 /// The optimum without a set of rows, or a point near it.
 struct Refit {
-  bool found = false;
+  enum class Outcome : std::uint8_t {
+    found,
+    none,    // J_b has no (unique) minimum
+    untold,  // it has one, or may have, that precision does not reach
+  };
+  Outcome outcome = Outcome::untold;
   std::vector<double> delta;  // P: theta_b - theta
   std::vector<double> move;   // g K: of the set's linear predictors
   double bound = 0;           // error of an entry of `move`, at most

@@ -56,7 +56,8 @@ class Route(Enum):
     cubic = 1
     passes = 2
     refit = 3
-    no_optimum = 4
+    beyond_precision = 4
+    no_optimum = 5
 
 class _Csr:
     def __init__(
@@ -174,6 +175,8 @@ class LeaveOut:
     def route(self) -> NDArray[np.int8]: ...
     @property
     def gradient_norm(self) -> float: ...
+    @property
+    def fit_error(self) -> float: ...
 
 def config() -> dict[str, str]: ...
 def nystroem_limits(order: int, count: int) -> tuple[int, int]: ...

@@ -17,7 +17,7 @@ from ._model import FloatArray, LinearModel
 from ._row_sets import RowSets, check_row_numbers
 from ._targets import TargetRows
 
-ROUTES = ("one_step", "cubic", "passes", "refit", "no_optimum")
+ROUTES = ("one_step", "cubic", "passes", "refit", "beyond_precision", "no_optimum")
 _ROUTE_NAMES = np.array(ROUTES)
 
 
@@ -35,7 +35,9 @@ class CertifiedScores:
         Largest slope of the target times the root of x' H^-1 x of the test row.
     set_factor : ndarray of shape (r,), float64
         Bound on the distance of the set's parameters from the true optimum, in the
-        norm of H; of each output's, where outputs have losses of their own.
+        norm of H, and of the fitted ones from theirs, which a model that was not
+        polished may be far from; of each output's, where outputs have losses of their
+        own.
     of : str
         The target.
     """
@@ -113,7 +115,9 @@ class LeftOut:
         out = self.allocate((len(test), len(self.sets)), out)
         factor = self.engine.leave_out_scores(self.core, test, y, of, out)
         out[:, self.core.route == ROUTES.index("no_optimum")] = np.nan
-        return CertifiedScores(out, factor, self.core.error, of)
+        # a change is from the fitted point, which is near the optimum
+        distance = self.core.error + self.core.fit_error
+        return CertifiedScores(out, factor, distance, of)
 
     def summary(self) -> str:
         """Return routes and bounds in words."""
@@ -194,8 +198,10 @@ class LeaveOneOut(_LeftOutSets):
     route : ndarray of shape (r,), str
         ``"one_step"``: a Newton step (exact for gaussian models); ``"cubic"``:
         corrected by the third derivative; ``"passes"``: by passes over the other
-        rows; ``"refit"``: Newton's method to the end; ``"no_optimum"``: without the
-        row the loss has no finite minimum (then margin, coef and scores are NaN).
+        rows; ``"refit"``: Newton's method to the end; ``"beyond_precision"``: without
+        the row the problem is too near singular to be told from rounding, and nothing
+        is proved; ``"no_optimum"``: without the row the loss has no finite minimum, or
+        no single one (then margin, coef and scores are NaN).
     passes : ndarray of shape (r,), int32
         Corrections made after the Newton step.
     tol : float or None

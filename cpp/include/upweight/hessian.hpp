@@ -55,10 +55,21 @@ public:
       : solver_(solver), cg_(cg), preconditioner_(preconditioner) {}
 
   /// Forms H = X'WX + penalty of `problem` at weights W, and its factor. Returns
-  /// sum_i r_i (x) x_i (P), which comes with the same pass over X. Throws
-  /// SingularError.
+  /// sum_i r_i (x) x_i (P), which comes with the same pass over X. Throws SingularError
+  /// where columns depend on each other to working precision: of X itself at about
+  /// 1e13, of those with vanishing curvature at about 1e7.
   std::vector<double> assemble(const Backend<T>& backend, const Problem<T>& problem,
                                const RowWeights& W, ConstMatrix r);
+
+  /// Makes a Cholesky factor whose |R^-T H R^-1 - I| may be over `wanted` a better one
+  /// (whitened_gram.hpp); W as given to `assemble`.  three Grams a block where it is
+  void sharpen(const Backend<T>& backend, const Problem<T>& problem,
+               const RowWeights& W, double wanted);
+  /// That distance as measured for block k, or -1 where it was never in doubt.
+  [[nodiscard]] double measured_defect(index k) const {
+    const auto block = static_cast<std::size_t>(k < blocks_ ? k : blocks_ - 1);
+    return block < defects_.size() ? defects_[block] : -1;
+  }
 
   /// Rows b of B (m x P) become H^-1 b. W as given to `assemble`. Where outputs share a
   /// Hessian, rows may be of one output (m x q).
@@ -88,6 +99,12 @@ private:
 
   void precondition(const Backend<T>& backend, const Problem<T>& problem,
                     const RowWeights& W);
+  void factor_shifted(const Backend<T>& backend, const Problem<T>& problem,
+                      const RowWeights& W, index failed);
+  void renew(const Backend<T>& backend, const Array& G, index block, index columns);
+  void sharpen_block(const Backend<T>& backend, const Problem<T>& problem,
+                     const RowWeights& W, const std::vector<double>& tie, index block,
+                     double wanted);
   void solve_by_cg(const Backend<T>& backend, const RowOperator& apply,
                    const RowOperator& precondition, Matrix B,
                    const Progress& progress) const;
@@ -102,6 +119,7 @@ private:
   Nystroem<T> nystroem_;  // cg: of rank 0 where Jacobi's is taken
   std::unique_ptr<Ledger> ledger_ = std::make_unique<Ledger>();
   index blocks_ = 1;
+  std::vector<double> defects_;  // of the blocks; negative where not measured
   DualHessian dual_;
 };
 

@@ -107,6 +107,8 @@ public:
   /// That factor. The dual solves without it: it is made where it is first asked for,
   /// q^3 / 3 + n q^2 flops.
   [[nodiscard]] Factor factor() const;
+  /// Its Hessian::measured_defect.
+  [[nodiscard]] double measured_defect(index k) const;
   [[nodiscard]] RowWeights row_weights() const {
     return state_.weights(problem_.family);
   }

@@ -14,7 +14,9 @@ enum class Route : std::uint8_t {
   cubic,       // corrected by the third derivative
   passes,      // by passes over the rows that matter
   refit,       // Newton's method from the fit
-  no_optimum,  // none was found: without these rows the loss has no finite minimum
+  beyond_precision,  // what is left is too near singular to be told from rounding; the
+                     // bound is infinite
+  no_optimum,        // without these rows the loss has no (unique) finite minimum
 };
 
 struct LeaveOutOptions {
@@ -32,7 +34,8 @@ struct LeaveOut {
   std::vector<std::int32_t> passes;  // a set
   std::vector<Route> route;          // a set
   double gradient_norm = 0;          // |grad J(theta)|_{H^-1} of the fitted point
-  double farthest = 0;               // largest |theta_b - theta|_H of a certified set
+  double fit_error = 0;  // its distance from the optimum in the norm of H, at most
+  double farthest = 0;   // largest |theta_b - theta|_H of a certified set
 
   /// Changes of the parameters of outputs that are refined together.
   struct Part {

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "upweight/hessian.hpp"
 
+#include "host.hpp"
+#include "rounding.hpp"
 #include "upweight/error.hpp"
+#include "whitened_gram.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <sstream>
 #include <type_traits>
@@ -20,6 +24,11 @@ namespace {
 /// Added to the unit diagonal of a matrix that float32 factors: above its rounding,
 /// below what would slow the refinement.
 constexpr double single_shift = 1e-5;
+
+/// What |R^-T H R^-1 - I| may be in a Newton step, which errs by so much.
+constexpr double newton_defect = 1e-3;
+/// Order up to which Newton's steps look at their factors.
+constexpr index most_watched = 1024;
 
 [[noreturn]] void throw_singular(index row, index columns) {
   std::ostringstream message;
@@ -48,6 +57,73 @@ std::vector<double> tie_outputs(const RowWeights& W, const std::vector<double>& 
   return tie;
 }
 
+/// The tie's strength in a factored Hessian; empty when there is none.
+template <class T>
+std::vector<double> tie_of(const Backend<T>& backend, const Problem<T>& problem,
+                           const RowWeights& W) {
+  if (!W.rows_sum_to_zero)
+    return {};
+  const Array diagonal = backend.zeros(1, problem.parameters());
+  backend.hessian_diagonal(problem.design, W, problem.penalty, diagonal);
+  std::vector<double> host = on_host(diagonal, backend);
+  return tie_outputs(W, problem.penalty, host);
+}
+
+/// About the largest eigenvalue of D^1/2 H^-1 D^1/2, H = R'R, D = diag H, by a few
+/// steps of the power method: at least max_j H_jj (H^-1)_jj but for what the start
+/// lacks.                                                            8 P^2
+double scaled_condition(const std::vector<double>& R, index P) {
+  std::vector<double> root(at(P), 0.0), x(at(P));
+  for (index i = 0; i < P; ++i)
+    for (index j = i; j < P; ++j)
+      root[at(j)] += R[at(i * P + j)] * R[at(i * P + j)];
+  for (index j = 0; j < P; ++j) {
+    root[at(j)] = std::sqrt(root[at(j)]);
+    x[at(j)] = 1 + 0.5 * std::cos(1.7 * static_cast<double>(j));
+  }
+  double size = 0;
+  for (int step = 0; step < 4; ++step) {
+    double norm2 = 0;
+    for (const double value : x)
+      norm2 += value * value;
+    for (index j = 0; j < P; ++j)
+      x[at(j)] *= root[at(j)] / std::sqrt(norm2);
+    for (index i = 0; i < P; ++i) {
+      x[at(i)] /= R[at(i * P + i)];
+      for (index j = i + 1; j < P; ++j)
+        x[at(j)] -= R[at(i * P + j)] * x[at(i)];
+    }
+    for (index i = P; i-- > 0;) {
+      for (index j = i + 1; j < P; ++j)
+        x[at(i)] -= R[at(i * P + j)] * x[at(j)];
+      x[at(i)] /= R[at(i * P + i)];
+    }
+    size = 0;
+    for (index j = 0; j < P; ++j) {
+      x[at(j)] *= root[at(j)];
+      size += x[at(j)] * x[at(j)];
+    }
+  }
+  return std::sqrt(size);
+}
+
+/// Whether X's own columns, and not curvature that has vanished on the way, depend on
+/// each other so nearly that H has no factor.
+template <class T>
+bool columns_depend(const Backend<T>& backend, const Problem<T>& problem) {
+  if (problem.family == Family::gaussian)
+    return true;
+  const index n = problem.design.rows(), q = problem.design.columns();
+  const Array ones = backend.zeros(n, 1), H = backend.zeros(q, q);
+  if (problem.weights.empty())
+    backend.fill(ones, 1);
+  else
+    backend.copy(problem.weights, ones);
+  backend.gram(problem.design, {ones, {}, 1.0, false}, Coupling::shared,
+               problem.penalty, {}, H, {});
+  return backend.potrf(H, 1, pivot_tolerance(q)) >= 0;
+}
+
 }  // namespace
 
 template <class T>
@@ -74,9 +150,12 @@ std::vector<double> Hessian<T>::assemble(const Backend<T>& backend,
   backend.gram(problem.design, W, coupling, problem.penalty, r, matrix_, sums);
   backend.download(sums, g.data());
   if (solver_ == Solver::cholesky) {
+    defects_.clear();
     const index bad = backend.potrf(matrix_, blocks_, pivot_tolerance(order));
     if (bad >= 0)
-      throw_singular(bad, q);
+      factor_shifted(backend, problem, W, bad);
+    if (order <= most_watched)
+      sharpen(backend, problem, W, newton_defect);
     return g;
   }
   if (single_.empty()) {
@@ -91,6 +170,94 @@ std::vector<double> Hessian<T>::assemble(const Backend<T>& backend,
       throw_singular(bad, q);
   }
   return g;
+}
+
+/// Factors H + shift diag H, which has a factor where H's rounding is under the shift,
+/// and puts what of H is left in its coordinates on top (shifted CholeskyQR3: Fukaya,
+/// Kannan, Nakatsukasa, Yamamoto and Yanagisawa 2020).
+template <class T>
+void Hessian<T>::factor_shifted(const Backend<T>& backend, const Problem<T>& problem,
+                                const RowWeights& W, index failed) {
+  const index q = problem.design.columns(), order = matrix_.cols();
+  if (!columns_depend(backend, problem))
+    throw_singular(failed, q);
+  backend.gram(problem.design, W, coupling_of(problem.family), problem.penalty, {},
+               matrix_, {});
+  std::vector<double> H = on_host(matrix_, backend);
+  for (index row = 0; row < blocks_ * order; ++row) {
+    double& entry = H[at(row * order + row % order)];
+    if (!(entry > 0))
+      throw_singular(row, q);
+    entry *= 1 + pivot_tolerance(order);
+  }
+  backend.upload(H.data(), matrix_);
+  const index bad = backend.potrf(matrix_, blocks_, 0);
+  if (bad >= 0)
+    throw_singular(bad, q);
+  const std::vector<double> tie = tie_of(backend, problem, W);
+  for (index k = 0; k < blocks_; ++k)
+    renew(backend, whitened_gram(backend, problem, W, k, tie, factor().block(k)), k, q);
+}
+
+/// R := chol(G) R. Throws SingularError where a direction has no more in G than
+/// rounding.
+template <class T>
+void Hessian<T>::renew(const Backend<T>& backend, const Array& G, index block,
+                       index columns) {
+  const index order = matrix_.cols();
+  const double least = pivot_tolerance(order);
+  const index bad = backend.potrf(G, 1, 0);
+  if (bad >= 0)
+    throw_singular(bad, columns);
+  const std::vector<double> U = on_host(G, backend);
+  for (index j = 0; j < order; ++j)
+    if (!(U[at(j * order + j)] * U[at(j * order + j)] > least))
+      throw_singular(j, columns);
+  const Matrix R = matrix_.view().block(block * order, order);
+  const Array renewed = backend.zeros(order, order);
+  backend.multiply(1, G, R, false, 0, renewed);
+  backend.copy(renewed, R);
+}
+
+template <class T>
+void Hessian<T>::sharpen_block(const Backend<T>& backend, const Problem<T>& problem,
+                               const RowWeights& W, const std::vector<double>& tie,
+                               index block, double wanted) {
+  constexpr int most_rounds = 4;
+  double& defect = defects_[at(block)];
+  double before = std::numeric_limits<double>::infinity();
+  for (int round = 0;; ++round) {
+    const Array G =
+        whitened_gram(backend, problem, W, block, tie, factor().block(block));
+    defect = distance_to_identity(on_host(G, backend), matrix_.cols());
+    if (defect <= wanted || defect > 0.25 * before || round == most_rounds)
+      return;
+    before = defect;
+    renew(backend, G, block, problem.design.columns());
+  }
+}
+
+template <class T>
+void Hessian<T>::sharpen(const Backend<T>& backend, const Problem<T>& problem,
+                         const RowWeights& W, double wanted) {
+  if (solver_ != Solver::cholesky)
+    return;
+  const index order = matrix_.cols();
+  defects_.resize(at(blocks_), -1.0);
+  std::vector<double> tie;
+  for (index k = 0; k < blocks_; ++k) {
+    const double known = defects_[at(k)];
+    const double doubtful =
+        known >= 0 ? known
+                   : rounding::modelled_defect(
+                         order, scaled_condition(
+                                    on_host(factor().block(k), backend), order));
+    if (doubtful <= wanted)
+      continue;
+    if (tie.empty())
+      tie = tie_of(backend, problem, W);
+    sharpen_block(backend, problem, W, tie, k, wanted);
+  }
 }
 
 /// Jacobi's preconditioner for H = X'WX + penalty + tie, and Nystroem's unless it is

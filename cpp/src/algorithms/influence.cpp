@@ -15,6 +15,11 @@ namespace upweight {
 
 namespace {
 
+/// What |R^-T H R^-1 - I| may be of a factor that scores and certificates stand on:
+/// under what ordinary data's rounding may add up to, and of a condition of 100 on
+/// nearer than 100 cond(X) u.
+constexpr double sharp_defect = 1e-10;
+
 /// Runs work(first, count) over batches of `rows` test rows whose gradients (and their
 /// solutions) take at most `batch_bytes` at a time.
 void in_batches(index rows, index parameters, const auto& work) {
@@ -41,6 +46,7 @@ Influence<T>::Influence(const Backend<T>& backend, Problem<T> problem,
   newton_options.tolerance = 1e-11;
   NewtonResult result = newton(backend_, problem_, std::move(theta), newton_options);
   state_ = std::move(result.state);
+  state_.hessian.sharpen(backend_, problem_, row_weights(), sharp_defect);
   polish_ = {result.iterations, result.total_move, result.last_move,
              result.gradient_norm};
 }
@@ -52,8 +58,16 @@ Factor Influence<T>::factor() const {
   std::call_once(factor_once_, [&] {
     factored_ = Hessian<T>(Solver::cholesky, {});
     (void)factored_.assemble(backend_, problem_, row_weights(), state_.residual);
+    factored_.sharpen(backend_, problem_, row_weights(), sharp_defect);
   });
   return factored_.factor();
+}
+
+template <class T>
+double Influence<T>::measured_defect(index k) const {
+  (void)factor();
+  return options_.solver == Solver::dual ? factored_.measured_defect(k)
+                                         : state_.hessian.measured_defect(k);
 }
 
 template <class T>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "upweight/leave_out.hpp"
 
+#include "certificate.hpp"
 #include "downdate.hpp"
 #include "formula.hpp"
 #include "host.hpp"
@@ -45,6 +46,7 @@ public:
     result_.error.assign(at(count), 0.0);
     result_.passes.assign(at(count), 0);
     result_.route.assign(at(count), Route::one_step);
+    floor_.assign(at(count), 0.0);
     std::vector<index> refitted;
     for (index b = 0; b < count; ++b) {
       const Cheapest way = cheapest(sets.size(b));
@@ -58,21 +60,27 @@ public:
     }
     for (index k = 0; k < parts_of(problem_); ++k) {
       const Part<T> part = make_part(influence_, k);
-      result_.gradient_norm = std::hypot(result_.gradient_norm, part.gradient_norm);
+      result_.gradient_norm =
+          std::hypot(result_.gradient_norm, part.gradient_norm * part.unit);
+      const double R = part.M * std::sqrt(part.largest_spread);
+      result_.fit_error =
+          std::max(result_.fit_error,
+                   certificate::distance(part.gradient_norm, 0, R) * part.unit);
       add_part(part, k);
     }
     std::vector<index> open;
-    const auto uncertified = [&](index b) {
-      return options_.refine && !(result_.bound[at(b)] <= options_.tol);
-    };
-    std::copy_if(small_.numbers.begin(), small_.numbers.end(), std::back_inserter(open),
-                 uncertified);
-    for (const Sets& sets_of : large_)
+    const auto sort_out = [&](const Sets& sets_of) {
       for (const index b : sets_of.numbers)
-        if (uncertified(b))
-          open.push_back(b);
-        else if (result_.route[at(b)] == Route::no_optimum)
+        if (options_.refine && !(result_.bound[at(b)] <= options_.tol)) {
+          if (!only_rounding(b))
+            open.push_back(b);
+        } else if (result_.route[at(b)] == Route::beyond_precision) {
           refitted.push_back(b);  // by the rows that stay it may be told
+        }
+    };
+    sort_out(small_);
+    for (const Sets& sets_of : large_)
+      sort_out(sets_of);
     refit_all(open, true);
     refit_all(refitted, refits());
     return std::move(result_);
@@ -121,6 +129,13 @@ private:
     return eliminate <= factor ? Cheapest::woodbury : Cheapest::downdate;
   }
 
+  /// Whether a set's bound is what rounding hides of the gradient at the fit, of which
+  /// a refit would have as much.
+  [[nodiscard]] bool only_rounding(index b) const {
+    return std::isfinite(result_.bound[at(b)]) &&
+           result_.bound[at(b)] <= 4 * floor_[at(b)];
+  }
+
   /// Whether a set may need more than the Newton step, which is exact for some.
   [[nodiscard]] bool refits() const {
     return options_.refine && formula::move_concordance(problem_.family) != 0;
@@ -156,6 +171,7 @@ private:
       s.norm = terms.norm[at(b)];
       s.kept = terms.kept[at(b)];
       s.reach = terms.reach[at(b)];
+      lower_by_rounding(part, s);
       bound_newton_step(part, s);
     }
     std::vector<std::int64_t> place(at(count), -1);
@@ -176,14 +192,19 @@ private:
       const index number = sets.numbers[at(b)];
       const bool regular = s.kept > 0;
       const double bound = regular ? s.reach * s.error : infinite;
-      const double error = regular ? s.error / std::sqrt(s.kept) : infinite;
+      const double error =
+          regular ? s.error / std::sqrt(s.kept) * part.unit : infinite;
       if (std::isfinite(error))
         result_.farthest =
-            std::max(result_.farthest, s.norm / std::sqrt(s.kept) + error);
+            std::max(result_.farthest,
+                     s.norm / std::sqrt(s.kept) * part.unit + error);
       result_.bound[at(number)] = std::max(result_.bound[at(number)], bound);
       result_.error[at(number)] = std::max(result_.error[at(number)], error);
+      if (regular)
+        floor_[at(number)] = std::max(
+            floor_[at(number)], s.reach * part.gradient_norm / std::sqrt(s.kept));
       result_.passes[at(number)] = std::max(result_.passes[at(number)], s.passes);
-      const Route route = regular ? s.route : Route::no_optimum;
+      const Route route = regular ? s.route : Route::beyond_precision;
       result_.route[at(number)] = std::max(result_.route[at(number)], route);
       if (place[at(b)] >= 0)
         refined.place[at(number)] = held + place[at(b)];
@@ -192,8 +213,8 @@ private:
       for (index m = 0; m < sets.rows.size(b); ++m)
         for (index l = 0; l < K; ++l)
           result_.move[at((to + m) * outputs + (part.whitened ? k : l))] =
-              regular ? moves[at((from + m) * K + l)]
-                      : std::numeric_limits<double>::quiet_NaN();
+              terms.kept[at(b)] > 0 ? moves[at((from + m) * K + l)]
+                                    : std::numeric_limits<double>::quiet_NaN();
     }
     append(refined.deltas, std::move(deltas));
   }
@@ -273,6 +294,15 @@ private:
                 moves.begin() + begins[at(b)] * K);
   }
 
+  /// Says of a set that nothing is known, and why.
+  void lose(index b, Route route) {
+    const index K = problem_.outputs;
+    result_.route[at(b)] = route;
+    result_.bound[at(b)] = result_.error[at(b)] = infinite;
+    std::fill_n(result_.move.begin() + result_.sets.offsets[at(b)] * K,
+                result_.sets.size(b) * K, std::numeric_limits<double>::quiet_NaN());
+  }
+
   /// Takes sets through the whole Hessian: to the end by Newton's method, or one step
   /// of it.
   void refit_all(const std::vector<index>& numbers, bool to_the_end) {
@@ -285,14 +315,25 @@ private:
       const std::int64_t* rows = sets.members.data() + begin;
       const Refit fit = to_the_end ? refit(influence_, rows, size)
                                    : large_step(influence_, rows, size);
-      if (!fit.found) {
-        result_.route[at(b)] = Route::no_optimum;
-        result_.bound[at(b)] = result_.error[at(b)] = infinite;
-        std::fill_n(result_.move.begin() + begin * K, size * K,
-                    std::numeric_limits<double>::quiet_NaN());
+      // of what there was, a set's own Newton step may be nearer than its refit
+      const bool stepped = cheapest(size) != Cheapest::whole;
+      const bool certified = stepped && std::isfinite(result_.bound[at(b)]);
+      if (fit.outcome == Refit::Outcome::none) {
+        lose(b, Route::no_optimum);
         continue;
       }
-      result_.route[at(b)] = to_the_end ? Route::refit : Route::one_step;
+      if (fit.outcome == Refit::Outcome::untold) {
+        if (!stepped)
+          lose(b, Route::beyond_precision);
+        else if (!certified)
+          result_.route[at(b)] = Route::beyond_precision;
+        continue;
+      }
+      if (certified && result_.bound[at(b)] <= fit.bound)
+        continue;
+      result_.route[at(b)] = !to_the_end                 ? Route::one_step
+                             : std::isfinite(fit.bound) ? Route::refit
+                                                        : Route::beyond_precision;
       result_.bound[at(b)] = fit.bound;
       result_.error[at(b)] = fit.error;
       if (std::isfinite(fit.error))
@@ -340,6 +381,7 @@ private:
   LeaveOut result_;
   Sets small_;               // by Woodbury's form
   std::vector<Sets> large_;  // by the Hessian less their own
+  std::vector<double> floor_;  // of a set's bound: what rounding hides at the fit
 };
 
 }  // namespace

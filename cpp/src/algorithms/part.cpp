@@ -18,24 +18,6 @@ ConstMatrix column(ConstMatrix matrix, index k) {
   return matrix.empty() ? matrix : matrix.columns(k, 1);
 }
 
-/// H_jj by R (P x P, on the host): the squares of its columns.
-std::vector<double> column_squares(const std::vector<double>& r, index P) {
-  std::vector<double> squares(at(P), 0.0);
-  for (index i = 0; i < P; ++i)
-    for (index j = i; j < P; ++j)
-      squares[at(j)] += r[at(i * P + j)] * r[at(i * P + j)];
-  return squares;
-}
-
-/// max (H_jj)^(1/2) / R_jj.
-double pivot_ratio(const std::vector<double>& r, const std::vector<double>& diagonal) {
-  double worst = 1;
-  for (std::size_t j = 0; j < diagonal.size(); ++j)
-    worst =
-        std::max(worst, std::sqrt(diagonal[j]) / std::fabs(r[j * diagonal.size() + j]));
-  return worst;
-}
-
 /// Part::mean_spread, at most: rows up to a cut c count as c, whose sum is at most c H;
 /// of the eighth of the rows above it, what they have over c is summed in whitened
 /// coordinates. m q^2 flops twice, m = n / 8.
@@ -74,7 +56,7 @@ double mean_spread(const Backend<T>& backend, const Problem<T>& problem,
 /// |grad J(theta)|_{H^-1} of the part, as computed and of what rounding hides.
 template <class T>
 double gradient_norm(const Influence<T>& influence, const Part<T>& part, index k,
-                     const std::vector<double>& diagonal) {
+                     const rounding::Triangle& R) {
   const Backend<T>& backend = influence.backend();
   const Problem<T>& problem = influence.problem();
   const index q = problem.design.columns(), K = part.outputs;
@@ -89,8 +71,50 @@ double gradient_norm(const Influence<T>& influence, const Part<T>& part, index k
   const std::vector<double> h = on_host(solved, backend);
   const double square =
       std::inner_product(gradient.begin(), gradient.end(), h.begin(), 0.0);
-  return std::sqrt(std::max(square, 0.0)) + predictor_error(diagonal, theta, q) +
-         residual_error(backend, part.r, part.C);
+  return std::sqrt(std::max(square, 0.0)) +
+         rounding::gradient_error(backend, problem, part.y, part.eta, part.r, part.C,
+                                  theta, R);
+}
+
+/// What takes the largest weight to about 1 when squared, where it is far from it.
+template <class T>
+double unit_of(const Backend<T>& backend, const Part<T>& part) {
+  const double largest =
+      backend.max_abs(part.whitened || part.s.empty() ? part.W.diagonal : part.s);
+  int exponent = 0;
+  if (largest > 0 && std::isfinite(largest))
+    (void)std::frexp(largest, &exponent);
+  constexpr int near = 40;
+  return std::abs(exponent) <= near ? 1 : std::ldexp(1.0, exponent / 2);
+}
+
+/// Puts the part in units in which its largest weight is about 1. Exact: powers of 2.
+template <class T>
+void scale(const Backend<T>& backend, Part<T>& part) {
+  const double unit = unit_of(backend, part);
+  if (unit == 1)
+    return;
+  const auto times = [&](ConstMatrix matrix, double factor) -> ConstMatrix {
+    if (matrix.empty())
+      return matrix;
+    std::vector<double> values = on_host(matrix, backend);
+    for (double& value : values)
+      value *= factor;
+    part.scaled.push_back(backend.zeros(matrix.rows, matrix.cols));
+    backend.upload(values.data(), part.scaled.back());
+    return part.scaled.back();
+  };
+  const double inverse = 1 / unit;
+  part.unit = unit;
+  part.R = times(part.R, inverse);
+  part.W.diagonal = times(times(part.W.diagonal, inverse), inverse);
+  part.W.factor = times(part.W.factor, inverse);
+  part.r = times(times(part.r, inverse), inverse);
+  part.s = times(times(part.s, inverse), inverse);
+  (void)times(times(part.C, unit), unit);
+  part.C = std::move(part.scaled.back());
+  part.scaled.pop_back();
+  part.gradient_norm *= inverse;
 }
 
 }  // namespace
@@ -105,39 +129,6 @@ void centre(std::vector<double>& rows, index outputs, index segment) {
       for (index k = 0; k < outputs; ++k)
         row[k * segment + j] -= mean;
     }
-}
-
-template <class T>
-std::vector<double> factored_diagonal(const Backend<T>& backend, const Factor& factor) {
-  std::vector<double> all;
-  for (index k = 0; k < factor.count; ++k) {
-    const std::vector<double> own =
-        column_squares(on_host(factor.block(k), backend), factor.order());
-    all.insert(all.end(), own.begin(), own.end());
-  }
-  return all;
-}
-
-double predictor_error(const std::vector<double>& diagonal,
-                       const std::vector<double>& theta, index q) {
-  double squares = 0;
-  for (std::size_t j = 0; j < theta.size(); ++j)
-    squares += diagonal[j % diagonal.size()] * theta[j] * theta[j];
-  return 2 * 4 * std::sqrt(static_cast<double>(q)) * 0x1p-53 * std::sqrt(squares);
-}
-
-template <class T>
-double residual_error(const Backend<T>& backend, ConstMatrix r, ConstMatrix C) {
-  const index K = r.cols, step = C.cols == K ? 1 : K + 1;  // to the next diagonal entry
-  const std::vector<double> residual = on_host(r, backend), c = on_host(C, backend);
-  double squares = 0;
-  for (index i = 0; i < r.rows; ++i)
-    for (index k = 0; k < K; ++k) {
-      const double each = residual[at(i * K + k)];
-      if (each != 0)
-        squares += each * each * c[at(i * C.cols + k * step)];
-    }
-  return 4 * 0x1p-53 * std::sqrt(squares);
 }
 
 template <class T>
@@ -194,17 +185,19 @@ Part<T> make_part(const Influence<T>& influence, index k) {
   const Backend<T>& backend = influence.backend();
   const Problem<T>& problem = influence.problem();
   Part<T> part = bare_part(influence, k);
-  const std::vector<double> r = on_host(part.R, backend);
-  const std::vector<double> diagonal = column_squares(r, part.R.cols);
-  part.pivot_ratio = pivot_ratio(r, diagonal);
+  const rounding::Triangle R = rounding::triangle_of(backend, part.R);
+  part.factor_error = rounding::factor_error(R, influence.measured_defect(k));
+  part.condition = R.condition;
   const index K = part.outputs;
   part.C = backend.zeros(problem.design.rows(), K * K);
   backend.leverage_blocks(problem.design, Factor{part.R, 1}, K, part.C);
-  part.gradient_norm = gradient_norm(influence, part, k, diagonal);
+  part.gradient_norm = gradient_norm(influence, part, k, R);
+  scale(backend, part);
   Problem<T> own = problem;
   own.outputs = K;
   part.spread = move_spread(backend, own, part.C);
-  part.largest_spread = *std::max_element(part.spread.begin(), part.spread.end());
+  part.largest_spread = *std::max_element(part.spread.begin(), part.spread.end()) *
+                        (1 + part.factor_error.products());
   part.mean_spread = mean_spread(backend, problem, part);
   return part;
 }
@@ -249,9 +242,6 @@ template Part<double> bare_part(const Influence<double>&, index);
 template Part<double> make_part(const Influence<double>&, index);
 template void member_rows(const Backend<double>&, const Design<double>&,
                           const Part<double>&, const RowSets&, Array&, Array&);
-template std::vector<double> factored_diagonal(const Backend<double>&, const Factor&);
-template double residual_error(const Backend<double>&, ConstMatrix, ConstMatrix);
-template double residual_error(const Backend<float>&, ConstMatrix, ConstMatrix);
 template std::vector<double> move_spread(const Backend<double>&, const Problem<double>&,
                                          ConstMatrix);
 template Array unit_rows(const Backend<float>&, const Design<float>&, index);
@@ -259,7 +249,6 @@ template Part<float> bare_part(const Influence<float>&, index);
 template Part<float> make_part(const Influence<float>&, index);
 template void member_rows(const Backend<float>&, const Design<float>&,
                           const Part<float>&, const RowSets&, Array&, Array&);
-template std::vector<double> factored_diagonal(const Backend<float>&, const Factor&);
 template std::vector<double> move_spread(const Backend<float>&, const Problem<float>&,
                                          ConstMatrix);
 

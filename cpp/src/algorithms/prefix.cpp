@@ -4,6 +4,7 @@
 #include "host.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace upweight {
 
@@ -14,10 +15,22 @@ void Prefix<T, R>::make(const Backend<T>& backend, const Design<T>& design,
   const auto of = [&](std::int64_t row) {
     return spread[static_cast<std::size_t>(row)];
   };
+  // of outputs that share a row, the row's own weight: theirs are made from it
+  const ConstMatrix weight = part.whitened ? part.W.diagonal : part.s;
+  std::vector<double> w;
+  if (!weight.empty())
+    w = on_host(weight, backend);
+  constexpr double least = std::numeric_limits<R>::min();
   std::vector<std::int64_t> order;
-  for (index j = 0; j < design.rows(); ++j)
-    if (of(j) > cut)
+  skipped_ = 0;
+  for (index j = 0; j < design.rows(); ++j) {
+    if (!(of(j) > cut))
+      continue;
+    if (!w.empty() && w[at(j)] < least)
+      skipped_ = std::max(skipped_, of(j));
+    else
       order.push_back(j);
+  }
   std::stable_sort(order.begin(), order.end(),
                    [&](std::int64_t i, std::int64_t j) { return of(i) > of(j); });
   made_ = true;
@@ -51,7 +64,7 @@ index Prefix<T, R>::rows_over(double cut) const {
 template <class T, class R>
 double Prefix<T, R>::unread(index count) const {
   const auto next = static_cast<std::size_t>(count);
-  return next < spread_.size() ? spread_[next] : cut_;
+  return std::max(next < spread_.size() ? spread_[next] : cut_, skipped_);
 }
 
 template class Prefix<double, float>;

@@ -16,26 +16,34 @@ namespace {
 
 using certificate::phi;
 using certificate::psi;
+using rounding::double_unit;
+using rounding::single_unit;
+using rounding::sum_error;
 
-constexpr double single_unit = 0x1p-24, double_unit = 0x1p-53;
 constexpr double infinite = std::numeric_limits<double>::infinity();
 
-/// Rounding of a sum of n terms, relative: sqrt(n) units and not n, as their errors are
-/// independent (Higham and Mary 2019), with their constant at 4.
-double sum_error(index n, double unit) {
-  return 4 * std::sqrt(static_cast<double>(n)) * unit;
-}
-
-/// |A delta - g|_{A^-1} of a delta solved in float64: H is off by E, of rounding's size
-/// beside its diagonal, and |E delta|_{A^-1} is at most |H^-1/2 E H^-1/2| |delta|_A /
-/// kept, its first factor up to the square of the pivots' ratio.
+/// |A delta - g|_{A^-1} of a delta solved with a factor that is off: |delta|_H is at
+/// most |delta|_A over the root of kept, and the error in the norm of A^-1 again.
 template <class T>
 double step_error(const Part<T>& part, const SetState& s) {
-  return sum_error(16 * part.R.cols, double_unit) * part.pivot_ratio *
-         part.pivot_ratio / s.kept * s.norm;
+  return part.factor_error.products() / s.kept * s.norm;
 }
 
 }  // namespace
+
+template <class T>
+void lower_by_rounding(const Part<T>& part, SetState& s) {
+  const double products = part.factor_error.products();
+  const double kept = s.kept - products * (1 - s.kept) - 4 * double_unit;
+  if (!(kept > 0)) {
+    s.kept = 0;
+    return;
+  }
+  const double rise = std::sqrt(s.kept / kept) * (1 + products);
+  s.norm *= rise;
+  s.reach *= rise;
+  s.kept = kept;
+}
 
 template <class T>
 void bound_newton_step(const Part<T>& part, SetState& s) {
@@ -325,17 +333,20 @@ private:
     SetState& s = states_[at(b)];
     const double root = std::sqrt(s.kept);
     const double R = part_.M * std::sqrt(part_.largest_spread) / root;
-    const double tail_reach = part_.M * std::sqrt(unread) / root * s.norm;
+    const double tail_reach =
+        part_.M * std::sqrt(unread * (1 + part_.factor_error.products())) / root *
+        s.norm;
     const double tail = (cubic_ ? psi(tail_reach) : phi(tail_reach)) * s.norm;
     const double D = std::max(farthest, tail_reach);
     // of the linear predictors and the sums of a tile; then of the step. |delta|_H may
     // be |delta|_A over root, and errors in the norm of A^-1 again.
-    const double condition = part_.whitened ? 1.0 : part_.pivot_ratio;
+    const double condition = part_.whitened ? 1.0 : std::sqrt(part_.condition);
     // The tensor holds the set's own rows, whose part is taken off again.
     const double sums = phi(D) + (cubic_ ? R * s.norm / 2 : 0.0);
     const double rounding =
         condition / s.kept * s.norm *
-            (sum_error(q_, unit) * D + sum_error(512, unit) * sums) +
+            ((sum_error(q_, unit) + part_.factor_error.rows) * D +
+             sum_error(512, unit) * sums) +
         step_error(part_, s);
     const double floor = tail + rounding + part_.gradient_norm / root;
     // the iterate that the pass began with; from there the next one, as a pass shrinks
@@ -385,6 +396,8 @@ Array refine(const Backend<T>& backend, const Design<T>& design, const Part<T>& 
   return Refiner<T>(backend, design, part, sets, options, states, place, large).run();
 }
 
+template void lower_by_rounding(const Part<double>&, SetState&);
+template void lower_by_rounding(const Part<float>&, SetState&);
 template void bound_newton_step(const Part<double>&, SetState&);
 template void bound_newton_step(const Part<float>&, SetState&);
 template Array refine(const Backend<double>&, const Design<double>&,

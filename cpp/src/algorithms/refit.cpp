@@ -5,15 +5,21 @@
 #include "formula.hpp"
 #include "host.hpp"
 #include "part.hpp"
+#include "rounding.hpp"
 #include "upweight/error.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace upweight {
 
 namespace {
+
+/// What |R^-T A R^-1 - I| may be of a refit's factor, which makes its bound but not its
+/// point.
+constexpr double rough_defect = 1e-6;
 
 /// |delta|_H at the fit, from its factor.
 template <class T>
@@ -59,34 +65,94 @@ double norm_ratio(const Influence<T>& influence, const Factor& A) {
 }
 
 /// Fills in the bounds of a point `norm` away, in A's norm, from where A is the
-/// Hessian. There the gradient's quadratic model was zero; `gradient` is what else of
-/// it is left, in the norm of A^-1.
+/// Hessian. There the gradient's quadratic model was zero; `gradient` is what of it was
+/// computed as left, in the norm of A^-1. Rounding is added.
 template <class T>
-void certify(const Influence<T>& influence, const Problem<T>& without, const Factor& A,
-             ConstMatrix residual, const std::int64_t* rows, index count, double norm,
-             double gradient, Refit& result) {
+void certify(const Influence<T>& influence, const Problem<T>& without,
+             const Hessian<T>& hessian, const std::vector<double>& theta,
+             ConstMatrix eta, ConstMatrix residual, const std::int64_t* rows,
+             index count, double norm, double gradient, Refit& result) {
   const Backend<T>& backend = influence.backend();
-  const index n = without.design.rows(), K = without.outputs;
-  const index blocks = coupling_of(without.family) == Coupling::full ? K * K : K;
+  const Factor A = hessian.factor();
+  const index n = without.design.rows(), K = without.outputs, P = A.order();
+  const bool coupled = coupling_of(without.family) == Coupling::full;
+  const index blocks = coupled ? K * K : K, parts = coupled ? 1 : K;
   const Array C = backend.zeros(n, blocks);
   backend.leverage_blocks(without.design, A, K, C);
+  double products = 0, noise2 = 0;
+  for (index k = 0; k < parts; ++k) {
+    const rounding::Triangle R = rounding::triangle_of(backend, A.block(k));
+    const rounding::FactorError error =
+        rounding::factor_error(R, hessian.measured_defect(k));
+    products = std::max(products, error.products());
+    const auto of = [&](ConstMatrix m) { return coupled ? m : m.columns(k, 1); };
+    const std::vector<double> own(theta.begin() + k * P, theta.begin() + (k + 1) * P);
+    const double noise =
+        rounding::gradient_error(backend, without, of(without.y), of(eta), of(residual),
+                                 coupled ? ConstMatrix(C) : of(C), own, R);
+    noise2 += noise * noise;
+  }
   const std::vector<double> spread = move_spread(backend, without, C);
+  const double wider = 1 + products;
   const double R = formula::move_concordance(without.family) *
-                   std::sqrt(*std::max_element(spread.begin(), spread.end()));
+                   std::sqrt(*std::max_element(spread.begin(), spread.end())) * wider;
   const double D = R * norm;
-  const double rounding = 1e-15 * std::sqrt(static_cast<double>(A.order())) * norm +
-                          residual_error(backend, residual, C);
+  const double rounding = products * norm + std::sqrt(noise2);
   const double distance =
-      certificate::distance(certificate::phi(D) * norm + gradient + rounding, D, R);
+      products < 0.5
+          ? certificate::distance(certificate::phi(D) * norm + gradient + rounding, D,
+                                  R)
+          : std::numeric_limits<double>::infinity();
   double reach2 = 0;
   const std::vector<double> c = on_host(C, backend);
   for (index m = 0; m < count; ++m)
     for (index k = 0; k < K; ++k)
       reach2 =
           std::max(reach2, c[at(rows[m] * blocks + (blocks == K ? k : k * K + k))]);
-  result.bound = std::sqrt(reach2) * distance;
-  result.error = distance * norm_ratio(influence, A);
+  result.bound = std::sqrt(reach2) * wider * distance;
+  result.error = distance * norm_ratio(influence, A) * wider;
   result.distance = fit_distance(influence, result.delta);
+}
+
+/// What a problem in which no optimum was found has. Losses are bounded below, so that
+/// a penalty on every parameter makes one. Where only an intercept has none, it is the
+/// labels that may drive it away: all on one side, or a class of none.
+template <class T>
+Refit::Outcome outcome_without(const Backend<T>& backend, const Problem<T>& problem) {
+  using enum Refit::Outcome;
+  const std::vector<double>& penalty = problem.penalty;
+  const auto penalised = [](double p) { return p > 0; };
+  const auto end = penalty.end() - (problem.design.intercept ? 1 : 0);
+  if (!std::all_of(penalty.begin(), end, penalised))
+    return none;
+  if (std::all_of(end, penalty.end(), penalised))
+    return untold;
+  const index n = problem.design.rows(), K = problem.outputs, columns = problem.y.cols;
+  const std::vector<double> y = on_host(problem.y, backend);
+  const std::vector<double> s = on_host(problem.weights, backend);
+  // of each output, or class, the least and most of its target
+  std::vector<double> low(at(K), std::numeric_limits<double>::infinity()), high(at(K));
+  for (double& value : high)
+    value = -std::numeric_limits<double>::infinity();
+  for (index i = 0; i < n; ++i)
+    for (index k = 0; s[at(i)] > 0 && k < K; ++k) {
+      const double target = problem.family == Family::multinomial
+                                ? (y[at(i)] == static_cast<double>(k) ? 1.0 : 0.0)
+                                : y[at(i * columns + k)];
+      low[at(k)] = std::min(low[at(k)], target);
+      high[at(k)] = std::max(high[at(k)], target);
+    }
+  for (index k = 0; k < K; ++k) {
+    const double least = low[at(k)], most = high[at(k)];
+    const bool held = problem.family == Family::gaussian  ? most >= least
+                      : problem.family == Family::poisson ? most > 0
+                      : problem.family == Family::smooth_hinge
+                          ? most > 0 && least < 0
+                          : most > 0 && least < 1;
+    if (!held)
+      return none;
+  }
+  return untold;
 }
 
 /// The problem without some rows: their weights are 0 in `weights`, which must outlive
@@ -137,16 +203,20 @@ Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count
   try {
     fit = newton(backend, problem, influence.theta(), options);
   } catch (const SingularError&) {
+    result.outcome = outcome_without(backend, problem);
     return result;
   } catch (const SeparableError&) {
+    result.outcome = Refit::Outcome::none;
     return result;
   }
   const double scale = std::min(1.0, formula::move_scale(problem.family));
-  if (!fit.converged && !(fit.last_move < 1e-6 * scale))
+  if (!fit.converged && !(fit.last_move < 1e-6 * scale) &&
+      problem.family != Family::gaussian) {
+    result.outcome = outcome_without(backend, problem);
     return result;
-  result.found = true;
+  }
 
-  const GlmState<T>& state = fit.state;
+  GlmState<T>& state = fit.state;
   for (std::size_t j = 0; j < state.theta.size(); ++j)
     result.delta.push_back(state.theta[j] - influence.theta()[j]);
   const std::vector<double> before = on_host(influence.linear_predictor(), backend);
@@ -156,19 +226,19 @@ Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count
       result.move.push_back(after[at(rows[m] * K + k)] - before[at(rows[m] * K + k)]);
 
   std::vector<double> gradient = state.gradient;
+  const RowWeights W = state.weights(problem.family);
   Hessian<T> factored(Solver::cholesky, {});
   if (options.solver == Solver::dual)
-    (void)factored.assemble(backend, problem, state.weights(problem.family),
-                            state.residual);
-  const Factor A =
-      options.solver == Solver::dual ? factored.factor() : state.hessian.factor();
-  const double nu = std::sqrt(solve_gradient(backend, A, gradient)) +
-                    predictor_error(factored_diagonal(backend, A), state.theta,
-                                    problem.design.columns());
-  certify(influence, problem, A, state.residual, rows, count, 0, nu, result);
+    (void)factored.assemble(backend, problem, W, state.residual);
+  Hessian<T>& A = options.solver == Solver::dual ? factored : state.hessian;
+  A.sharpen(backend, problem, W, rough_defect);
+  const double nu = std::sqrt(solve_gradient(backend, A.factor(), gradient));
+  certify(influence, problem, A, state.theta, state.eta, state.residual, rows, count, 0,
+          nu, result);
   // where rounding keeps steps over the tolerance, a finite bound still proves an
   // optimum
-  result.found = fit.converged || std::isfinite(result.bound);
+  if (fit.converged || std::isfinite(result.bound))
+    result.outcome = Refit::Outcome::found;
   return result;
 }
 
@@ -197,10 +267,12 @@ Refit large_step(const Influence<T>& influence, const std::int64_t* rows, index 
   Hessian<T> hessian(Solver::cholesky, {});
   try {
     result.delta = hessian.assemble(backend, problem, W, residual);
+    hessian.sharpen(backend, problem, W, rough_defect);
   } catch (const SingularError&) {
+    result.outcome = outcome_without(backend, problem);
     return result;
   }
-  result.found = true;
+  result.outcome = Refit::Outcome::found;
   for (std::size_t j = 0; j < result.delta.size(); ++j)
     result.delta[j] += problem.penalty[j % problem.penalty.size()] * state.theta[j];
   const double norm =
@@ -214,10 +286,8 @@ Refit large_step(const Influence<T>& influence, const std::int64_t* rows, index 
   const Array move = backend.zeros(count, K);
   backend.own_moves(problem.design, set, delta, move);
   result.move = on_host(move, backend);
-  const double gradient = predictor_error(factored_diagonal(backend, hessian.factor()),
-                                          state.theta, problem.design.columns());
-  certify(influence, problem, hessian.factor(), residual, rows, count, norm, gradient,
-          result);
+  certify(influence, problem, hessian, state.theta, state.eta, residual, rows, count,
+          norm, 0, result);
   return result;
 }
 
