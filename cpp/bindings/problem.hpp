@@ -18,7 +18,8 @@ public:
   /// else they go to the backend's memory whole, unless that has no room for them.
   HeldProblem(const Backend<T>& backend, py::object X, bool intercept, Family family,
               index outputs, Input<double> y, py::object weights,
-              std::vector<double> penalty, py::object row_gram, bool streamed)
+              std::vector<double> penalty, py::object row_gram,
+              double row_error, double product_error, bool streamed)
       : X_(std::move(X)), y_(std::move(y)), weights_(std::move(weights)),
         row_gram_(std::move(row_gram)), backend_(backend),
         given_(design_of<T>(X_, intercept, "X")), streamed_(streamed) {
@@ -26,6 +27,8 @@ public:
     problem_.family = family;
     problem_.outputs = outputs;
     problem_.penalty = std::move(penalty);
+    problem_.row_error = row_error;
+    problem_.product_error = product_error;
     problem_.y = view<double>(y_, "y");
     if (!weights_.is_none())
       problem_.weights = view<double>(weights_.cast<Input<double>>(), "sample_weight");

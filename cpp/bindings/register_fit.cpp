@@ -72,7 +72,7 @@ void register_fit(py::module_& module) {
         return by_type(X, [&]<class T>(T) {
           const auto words = backend<T>(place);
           HeldProblem<T> held(*words, X, intercept, family, outputs, y, weights,
-                              penalty, row_gram, streamed);
+                              penalty, row_gram, 0, 0, streamed);
           return fit<T>(*words, held, start, options);
         });
       },

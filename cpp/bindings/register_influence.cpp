@@ -28,8 +28,9 @@ void register_engine(py::module_& module, const char* name) {
   py::class_<E>(module, name)
       .def(py::init([](py::object X, bool intercept, Family family, index outputs,
                        Input<double> y, py::object weights, std::vector<double> penalty,
-                       py::object row_gram, std::vector<double> theta, Solver solver,
-                       bool polish, bool hard_labels, double cg_rtol,
+                       py::object row_gram, double row_error, double product_error,
+                       std::vector<double> theta, Solver solver, bool polish,
+                       bool hard_labels, double cg_rtol,
                        Preconditioner preconditioner, bool streamed,
                        const Place& place) {
              InfluenceOptions options;
@@ -42,13 +43,14 @@ void register_engine(py::module_& module, const char* name) {
                return std::make_unique<HeldProblem<T>>(
                    words, std::move(X), intercept, family, outputs, std::move(y),
                    std::move(weights), std::move(penalty), std::move(row_gram),
-                   streamed);
+                   row_error, product_error, streamed);
              };
              return std::make_unique<E>(place, make, std::move(theta), options);
            }),
            py::arg("X"), py::arg("intercept"), py::arg("family"), py::arg("outputs"),
            py::arg("y").noconvert(), py::arg("weights"), py::arg("penalty"),
-           py::arg("row_gram"), py::arg("theta"), py::arg("solver"), py::arg("polish"),
+           py::arg("row_gram"), py::arg("row_error"), py::arg("product_error"),
+           py::arg("theta"), py::arg("solver"), py::arg("polish"),
            py::arg("hard_labels"), py::arg("cg_rtol"), py::arg("preconditioner"),
            py::arg("streamed"), py::arg("place"))
       .def(

@@ -104,6 +104,7 @@ void register_row_space(py::module_& module) {
       .def(py::init<const Input<double>&, const Place&>(), py::arg("K").noconvert(),
            py::arg("place"))
       .def_property_readonly("rank", [](const Space& self) { return (*self).rank(); })
+      .def_property_readonly("error", [](const Space& self) { return (*self).error(); })
       .def("coordinates",
            [](const Space& self) {
              return filled(self.words(), (*self).rows(), (*self).rank(),

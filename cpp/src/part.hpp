@@ -25,6 +25,7 @@ struct Part {
   rounding::FactorError factor_error;  // of R
   double condition = 1;                // max_j H_jj (H^-1)_jj
   double gradient_norm = 0;            // |grad J(theta)|_{H^-1}, at most
+  double gradient_error = 0;           // of that, what rounding hides
   /// W, r, s and the penalty are the problem's over unit^2 (a power of 4), so that
   /// weights keep clear of the ends of float32; norms in H are over unit, those in H^-1
   /// too, and C is times unit^2. Changes of parameters and bounds are the same.

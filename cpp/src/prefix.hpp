@@ -13,8 +13,7 @@ namespace upweight {
 template <class T, class R>
 class Prefix {
 public:
-  /// All rows of weight whose spread is over `cut`; in float32, of weights that it
-  /// holds to its last digit.
+  /// All rows of weight whose spread is over `cut`.
   void make(const Backend<T>& backend, const Design<T>& design, const Part<T>& part,
             double cut);
 
@@ -29,10 +28,13 @@ public:
   [[nodiscard]] index rows_over(double cut) const;
   /// The largest spread of a row that is not among the first `count`.
   [[nodiscard]] double unread(index count) const;
+  /// Sum of w_j times the spread over the rows whose weight R does not hold to its last
+  /// digit, so that their remainders may come out as anything down to nothing.
+  [[nodiscard]] double lost() const { return lost_; }
 
 private:
   bool made_ = false;
-  double cut_ = 0, skipped_ = 0;  // skipped_: largest spread of a row left out for its weight
+  double cut_ = 0, lost_ = 0;
   std::vector<double> spread_;          // falling
   std::vector<std::int64_t> position_;  // n
   BasicArray<R> Z_, weight_, mean_;

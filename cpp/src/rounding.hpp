@@ -45,6 +45,13 @@ struct FactorError {
 /// The same model by the largest eigenvalue of D^1/2 H^-1 D^1/2, D = diag H, alone.
 [[nodiscard]] double modelled_defect(index order, double condition);
 
+/// grad J at a point by its residuals r (n x K) and parameters theta (K q), with the
+/// sums that gradient_error is about (a Gram's own are others).       2 n P flops
+template <class T>
+[[nodiscard]] std::vector<double>
+exact_gradient(const Backend<T>& backend, const Problem<T>& problem, ConstMatrix r,
+               const std::vector<double>& theta);
+
 /// What rounding hides of grad J at a point of a problem, in the norm of H^-1.
 ///
 /// Linear predictors: a sum of the terms x_ij theta_j is off by their size t_i =
@@ -56,8 +63,15 @@ struct FactorError {
 /// Residuals: each is off relative to the terms of which it is the difference (mu and y
 /// of a Poisson row), whose part in the norm is c_ii.
 ///
-/// Sums over the rows, X'r: of column j by its terms |x_ij r_i|, which are at most
-/// (sum_i |r_i| x_ij^2 sum_i |r_i|)^1/2, and (H^-1)_jj in the norm.
+/// Sums over the rows, X'r: of column j by its terms |x_ij r_i|, tile by tile
+/// (Backend::gradient_tile), and (H^-1)_jj in the norm.
+///
+/// Rows that were computed (Problem::row_error, product_error) are a problem next to the
+/// one that was meant. In its own coordinates theta = -sum_j r_j x_j / l2, so that
+/// inner products that are off move predictor i by |x_i| (sum_j |x_j|^2 r_j^2)^1/2 / l2
+/// times the relative error; rows that are off themselves move it by |x_i| |theta| times
+/// theirs, and the gradient by (sum_j |x_j|^2 r_j^2)^1/2, over l2^1/2 in the norm. With
+/// sum_i w_i |x_i|^2 <= tr H both enter as predictors' rounding does.
 ///
 /// `r`, `eta` (n x K) are of the outputs that R couples, as `y` and `s` are; `theta` are
 /// their parameters; C their leverages (n x K, or n x K^2).          2 n P flops

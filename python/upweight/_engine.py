@@ -112,6 +112,8 @@ class TrainingData:
     model: LinearModel
     penalty: list[float]  # (q,)
     row_gram: FloatArray | None = None  # (n, n) inner products, for the dual
+    row_error: float = 0.0  # |dx_i| over |x_i| of rows that were computed
+    product_error: float = 0.0  # d(x_i . x_j) over |x_i| |x_j|, likewise
 
 
 def core_engine(
@@ -135,6 +137,8 @@ def core_engine(
         data.weights,
         data.penalty,
         data.row_gram,
+        data.row_error,
+        data.product_error,
         model.theta.ravel().tolist(),
         getattr(_core.Solver, solver),
         polish,

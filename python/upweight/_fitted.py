@@ -21,6 +21,7 @@ from ._lissa import LissaEngine, check_lissa
 from ._memory import available_memory, check_fits
 from ._model import LinearModel
 from ._numpy_engine import NumpyEngine
+from ._orthogonal_rows import row_space
 from ._place import place_of, resolve_backend
 from ._plan import SOLVERS, device_bytes, dual_is_defined, make_plan, shape_of
 from ._results import COPIED, STREAMED, Plan, Polish
@@ -163,9 +164,9 @@ class Fitted:
         self._preconditioner = preconditioner
         self._space: RowSpace | None = None
         if self.solver == "dual":
-            self._space = RowSpace.make(
-                rows, fitted.kernel is not None, fitted.fit_intercept, self._place,
-                naive=self.backend == "numpy",
+            self._space = row_space(
+                rows, fitted.kernel, fitted.fit_intercept, self._place, fitted.l2,
+                weights, naive=self.backend == "numpy",
             )  # fmt: skip
         names = column_names(features)
         with explain_singular(fitted.n_features, names, fitted.temperature):

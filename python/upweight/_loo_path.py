@@ -16,9 +16,9 @@ from ._engine import TrainingData, core_engine
 from ._leave_out import ROUTES, row_losses
 from ._memory import available_memory, check_fits
 from ._model import FloatArray, LinearModel
+from ._orthogonal_rows import row_space
 from ._place import place_of, resolve_backend
 from ._ridge_path import RidgePath, ridge_path
-from ._row_space import RowSpace
 from ._sparse import SparseRows
 from ._training import Training, penalty_vector, prepare
 from ._validate import check_number, resolve_threads
@@ -253,7 +253,10 @@ def _warm_path(
     n, K, L = len(training.X), training.outputs, len(l2s)
     space = None
     if training.X.shape[1] > n and l2s.min() > 0:  # n coordinates, for all penalties
-        space = RowSpace.make(training.X, False, training.fit_intercept, place)
+        space = row_space(
+            training.X, None, training.fit_intercept, place, float(l2s.min()),
+            training.weights,
+        )  # fmt: skip
         wide, training = training, training.within(space)
     loss, loss_error, error_bound = np.empty((3, L))
     margin = np.empty((L, n, K)) if keep_rows else None
@@ -300,8 +303,9 @@ def _held_out(
         model.n_features, model.l2, model.fit_intercept, model.intercept_l2
     )
     data = TrainingData(
-        training.X, training.y, training.weights, model, penalty, training.row_gram
-    )
+        training.X, training.y, training.weights, model, penalty, training.row_gram,
+        training.row_error, training.product_error,
+    )  # fmt: skip
     solver = "cholesky" if training.row_gram is None else "dual"
     engine = core_engine(data, solver, False, 1e-10, "auto", place)
     n, eta = len(training.X), engine.linear_predictor.copy()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import reference
+from . import _core, reference
 from ._engine import Solving, Top, TrainingData
 from ._model import FloatArray
 from ._solver import Progress, Solves
@@ -27,6 +27,7 @@ class _Refits:
     error: FloatArray
     passes: NDArray[np.int32]
     route: NDArray[np.int8]
+    fit_error: float = 0.0
 
 
 class NumpyEngine:
@@ -170,9 +171,10 @@ class NumpyEngine:
     ) -> Any:
         thetas, moves, route = [], [], []
         X = self._problem.design()
-        without, how = reference.leave_out, 3
+        refit = _core.Route.refit.value
+        without, how = reference.leave_out, refit
         if tol is None:  # the Newton step, of which the definition proves nothing
-            without, how = reference.one_step_without, 0
+            without, how = reference.one_step_without, _core.Route.one_step.value
         for first, last in itertools.pairwise(offsets):
             rows = members[first:last]
             try:
@@ -180,11 +182,11 @@ class NumpyEngine:
                 route.append(how)
             except (RuntimeError, np.linalg.LinAlgError):
                 theta = np.full_like(self._theta, np.nan)
-                route.append(4)
+                route.append(_core.Route.no_optimum.value)
             thetas.append(theta)
             moves.append(X[rows] @ (theta - self._theta).T)
         codes = np.array(route, dtype=np.int8)
-        bound = np.where(codes == 3, 1e-9, np.inf)  # the refits' own tolerance
+        bound = np.where(codes == refit, 1e-9, np.inf)  # the refits' own tolerance
         passes = np.zeros(len(codes), dtype=np.int32)
         return _Refits(
             np.array(thetas), np.concatenate(moves), bound, bound, passes, codes

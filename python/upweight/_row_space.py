@@ -37,6 +37,14 @@ class RowSpace:
     intercept: bool
     place: _core.Place  # of the core
     Z: FloatArray  # (n, rank)
+    row_error: float = 0.0  # |dz_i| over |z_i|
+    product_error: float = 0.0  # |z_i . z_j - k(x_i, x_j)| over |z_i| |z_j|
+    stable: bool = True  # rounding of K is little beside l2
+
+    @property
+    def row_gram(self) -> FloatArray | None:
+        """Return the inner products, where a dual Hessian may stand on them."""
+        return self.K if self.stable else None
 
     @classmethod
     def make(
@@ -89,12 +97,15 @@ class RowSpace:
         """Return parameters (.., K, p) of coordinates' parameters (.., K, rank)."""
         bare = values[..., :-1] if self.intercept else values
         flat = np.ascontiguousarray(bare).reshape(-1, bare.shape[-1])
+        return self._with_intercept(self._lifted(flat), values)
+
+    def _lifted(self, flat: FloatArray) -> FloatArray:
         a: FloatArray = self.core.lift(flat)
         if not self.is_kernel:
             a = _core.combine_rows(
                 core_rows(self.X), np.ascontiguousarray(a.T), self.place
             )
-        return self._with_intercept(a, values)
+        return a
 
     def _with_intercept(self, flat: FloatArray, values: FloatArray) -> FloatArray:
         found = flat.reshape(*values.shape[:-1], flat.shape[-1])
@@ -114,8 +125,9 @@ class RowSpace:
         )
         coupled = data.model.family == "multinomial"
         return TrainingData(
-            self.Z, data.y, data.weights, model, penalty, None if coupled else self.K
-        )
+            self.Z, data.y, data.weights, model, penalty,
+            None if coupled else self.row_gram, self.row_error, self.product_error,
+        )  # fmt: skip
 
     @property
     def nbytes(self) -> int:

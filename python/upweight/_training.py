@@ -17,6 +17,7 @@ from ._family import DEFAULT_TEMPERATURE, FAMILIES, core_family, family_of
 from ._kernel import KernelMap, make_kernel
 from ._memory import available_memory
 from ._model import FloatArray, LinearModel
+from ._orthogonal_rows import row_space
 from ._plan import choose_for_fit, device_bytes, shape_of
 from ._row_space import RowSpace
 from ._sparse import Rows, core_rows
@@ -46,6 +47,8 @@ class Training:
     names: tuple[str, ...] | None
     kernel: KernelMap | None = None
     row_gram: FloatArray | None = None  # (n, n), where the dual solves
+    row_error: float = 0.0  # as in TrainingData
+    product_error: float = 0.0
 
     def solver(self, l2: float) -> str:
         """Return the solver that a fit of this shape costs least with."""
@@ -116,7 +119,9 @@ class Training:
             X=space.Z,
             kernel=None,
             names=None,
-            row_gram=None if coupled else space.K,
+            row_gram=None if coupled else space.row_gram,
+            row_error=space.row_error,
+            product_error=space.product_error,
         )
 
     def _newton(
@@ -164,8 +169,8 @@ class Training:
         self, l2: float, start: list[float], max_iter: int, place: _core.Place
     ) -> LinearModel:
         """Fit in the coordinates of the rows' span, and return to the features."""
-        space = RowSpace.make(
-            self.X, self.kernel is not None, self.fit_intercept, place
+        space = row_space(
+            self.X, self.kernel, self.fit_intercept, place, l2, self.weights
         )
         within = self.within(space)
         q = self.X.shape[1] + int(self.fit_intercept)

@@ -182,6 +182,9 @@ public:
                                 Matrix out) const = 0;
   /// sum_i a_i (x) x_i for a (n x K): out (K x q).                  2 n P flops
   virtual void gradient(const Design<T>& X, ConstMatrix a, Matrix out) const = 0;
+  /// The most rows whose products that sum adds up as they come; its sums over so many
+  /// are added without loss.
+  [[nodiscard]] virtual index gradient_tile(const Design<T>& X) const = 0;
   /// Row i of out (n x P) is a_i (x) x_i: the per-example gradients. n P
   virtual void gradient_rows(const Design<T>& X, ConstMatrix a, Matrix out) const = 0;
   /// out[t, i] = v_t . (a_i (x) x_i) for the rows v_t of V (m x P).  2 m n P flops

@@ -89,6 +89,9 @@ struct Problem {
   ConstMatrix weights;          // n x 1 row weights s, or empty for all ones
   std::vector<double> penalty;  // q, the same for every output
   ConstMatrix row_gram{};       // x_i . x_j (n x n) where the dual solves; else empty
+  /// What rows that were computed are off by: |dx_i| over |x_i|, and their inner
+  /// products d(x_i . x_j) over |x_i| |x_j|. 0 of rows that were given.
+  double row_error = 0, product_error = 0;
 
   [[nodiscard]] index parameters() const { return outputs * design.columns(); }
 };

@@ -13,7 +13,7 @@ namespace upweight {
 /// makes rows z_i of length `rank` with z_i . z_j = k(x_i, x_j). A model that penalises
 /// its coefficients' norm is the same model in them, with `rank` features, and so are
 /// its influences: what a test row has outside the training rows' span moves nothing.
-/// K is met within rounding, 4 n units of its largest entry where pivots are needed.
+/// K is met within rounding of its rows' own sizes, `error` where pivots were needed.
 ///
 /// Memory: 8 n^2 bytes for the factor, besides the coordinates.
 class RowSpace {
@@ -25,6 +25,9 @@ public:
 
   [[nodiscard]] index rows() const { return factor_.cols(); }
   [[nodiscard]] index rank() const { return rank_; }
+  /// Largest |z_i . z_j - K_ij| over (K_ii K_jj)^1/2 of rows that pivots left out: what
+  /// they have outside the span of the others.
+  [[nodiscard]] double error() const { return error_; }
   /// Z (n x rank).
   void coordinates(Matrix Z) const;
   /// Coordinates z (m x rank) of rows by their kernel with the training rows, `cross`
@@ -41,8 +44,10 @@ private:
   void pivoted();
 
   const Backend<double>& backend_;
-  Array factor_;                     // first `rank` rows: R, K[order][:, order] = R'R
-  std::vector<std::int64_t> order_;  // empty: as they come
+  Array factor_;  // first `rank` rows: R, (D^-1 K D^-1)[order][:, order] = R'R
+  std::vector<std::int64_t> order_;  // empty: as they come, and D = I
+  std::vector<double> size_;         // D: about K_ii^1/2, powers of 2; empty for ones
+  double error_ = 0;
   index rank_ = 0;
 };
 

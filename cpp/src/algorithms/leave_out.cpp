@@ -202,7 +202,7 @@ private:
       result_.error[at(number)] = std::max(result_.error[at(number)], error);
       if (regular)
         floor_[at(number)] = std::max(
-            floor_[at(number)], s.reach * part.gradient_norm / std::sqrt(s.kept));
+            floor_[at(number)], s.reach * part.gradient_error / std::sqrt(s.kept));
       result_.passes[at(number)] = std::max(result_.passes[at(number)], s.passes);
       const Route route = regular ? s.route : Route::beyond_precision;
       result_.route[at(number)] = std::max(result_.route[at(number)], route);

@@ -55,25 +55,24 @@ double mean_spread(const Backend<T>& backend, const Problem<T>& problem,
 
 /// |grad J(theta)|_{H^-1} of the part, as computed and of what rounding hides.
 template <class T>
-double gradient_norm(const Influence<T>& influence, const Part<T>& part, index k,
-                     const rounding::Triangle& R) {
+void measure_gradient(const Influence<T>& influence, index k,
+                      const rounding::Triangle& R, Part<T>& part) {
   const Backend<T>& backend = influence.backend();
   const Problem<T>& problem = influence.problem();
   const index q = problem.design.columns(), K = part.outputs;
-  const std::vector<double>& all = influence.state().gradient;
-  const auto begin = all.begin() + (part.whitened ? k * q : 0);
-  const std::vector<double> gradient(begin, begin + K * q);
-  const auto own = influence.theta().begin() + (begin - all.begin());
+  const auto own = influence.theta().begin() + (part.whitened ? k * q : 0);
   const std::vector<double> theta(own, own + K * q);
+  const std::vector<double> gradient =
+      rounding::exact_gradient(backend, problem, part.r, theta);
   const Array solved = backend.zeros(1, K * q);
   backend.upload(gradient.data(), solved);
   backend.solve(Factor{part.R, 1}, solved, false);
   const std::vector<double> h = on_host(solved, backend);
   const double square =
       std::inner_product(gradient.begin(), gradient.end(), h.begin(), 0.0);
-  return std::sqrt(std::max(square, 0.0)) +
-         rounding::gradient_error(backend, problem, part.y, part.eta, part.r, part.C,
-                                  theta, R);
+  part.gradient_error = rounding::gradient_error(backend, problem, part.y, part.eta,
+                                                 part.r, part.C, theta, R);
+  part.gradient_norm = std::sqrt(std::max(square, 0.0)) + part.gradient_error;
 }
 
 /// What takes the largest weight to about 1 when squared, where it is far from it.
@@ -115,6 +114,7 @@ void scale(const Backend<T>& backend, Part<T>& part) {
   part.C = std::move(part.scaled.back());
   part.scaled.pop_back();
   part.gradient_norm *= inverse;
+  part.gradient_error *= inverse;
 }
 
 }  // namespace
@@ -191,7 +191,7 @@ Part<T> make_part(const Influence<T>& influence, index k) {
   const index K = part.outputs;
   part.C = backend.zeros(problem.design.rows(), K * K);
   backend.leverage_blocks(problem.design, Factor{part.R, 1}, K, part.C);
-  part.gradient_norm = gradient_norm(influence, part, k, R);
+  measure_gradient(influence, k, R, part);
   scale(backend, part);
   Problem<T> own = problem;
   own.outputs = K;

@@ -22,15 +22,13 @@ void Prefix<T, R>::make(const Backend<T>& backend, const Design<T>& design,
     w = on_host(weight, backend);
   constexpr double least = std::numeric_limits<R>::min();
   std::vector<std::int64_t> order;
-  skipped_ = 0;
-  for (index j = 0; j < design.rows(); ++j) {
-    if (!(of(j) > cut))
-      continue;
-    if (!w.empty() && w[at(j)] < least)
-      skipped_ = std::max(skipped_, of(j));
-    else
+  lost_ = 0;
+  for (index j = 0; j < design.rows(); ++j)
+    if (of(j) > cut) {
       order.push_back(j);
-  }
+      if (!w.empty() && w[at(j)] < least)
+        lost_ += w[at(j)] * of(j);
+    }
   std::stable_sort(order.begin(), order.end(),
                    [&](std::int64_t i, std::int64_t j) { return of(i) > of(j); });
   made_ = true;
@@ -64,7 +62,7 @@ index Prefix<T, R>::rows_over(double cut) const {
 template <class T, class R>
 double Prefix<T, R>::unread(index count) const {
   const auto next = static_cast<std::size_t>(count);
-  return std::max(next < spread_.size() ? spread_[next] : cut_, skipped_);
+  return next < spread_.size() ? spread_[next] : cut_;
 }
 
 template class Prefix<double, float>;

@@ -306,8 +306,8 @@ private:
     constexpr double unit = std::is_same_v<R, float> ? single_unit : double_unit;
     for (index b = 0; b < count; ++b)
       bound_pass(batch[at(b)], part_.M * farthest[at(b)],
-                 std::sqrt(std::max(moved[at(b)], 0.0)), prefix.unread(rows), rows,
-                 unit);
+                 std::sqrt(std::max(moved[at(b)], 0.0)), prefix.unread(rows),
+                 prefix.lost(), rows, unit);
   }
 
   /// H^-1 G, or A^-1 G of large sets; empty for G itself.
@@ -328,8 +328,10 @@ private:
 
   /// The certificate after a pass that changed delta, of norm s.norm, by `moved`. Rows
   /// that were read move by at most `farthest`; of the others c_jj is at most `unread`.
-  void bound_pass(index b, double farthest, double moved, double unread, index rows,
-                  double unit) {
+  /// Of those whose weights were too small for the pass's numbers sum_j w_j c_jj is
+  /// `lost`, and sum_j w_j u_j^2 at most that times |delta|_H^2.
+  void bound_pass(index b, double farthest, double moved, double unread, double lost,
+                  index rows, double unit) {
     SetState& s = states_[at(b)];
     const double root = std::sqrt(s.kept);
     const double R = part_.M * std::sqrt(part_.largest_spread) / root;
@@ -348,7 +350,10 @@ private:
             ((sum_error(q_, unit) + part_.factor_error.rows) * D +
              sum_error(512, unit) * sums) +
         step_error(part_, s);
-    const double floor = tail + rounding + part_.gradient_norm / root;
+    const double underflow =
+        lost > 0 ? phi(D) * std::sqrt(lost) / root * s.norm : 0.0;
+    const double floor =
+        tail + rounding + underflow + part_.gradient_norm / root;
     // the iterate that the pass began with; from there the next one, as a pass shrinks
     // errors by e^D' - 1, or else as it is `moved` away
     const double before = certificate::distance(moved + floor, D, R);

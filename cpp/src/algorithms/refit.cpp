@@ -225,7 +225,8 @@ Refit refit(const Influence<T>& influence, const std::int64_t* rows, index count
     for (index k = 0; k < K; ++k)
       result.move.push_back(after[at(rows[m] * K + k)] - before[at(rows[m] * K + k)]);
 
-  std::vector<double> gradient = state.gradient;
+  std::vector<double> gradient =
+      rounding::exact_gradient(backend, problem, state.residual, state.theta);
   const RowWeights W = state.weights(problem.family);
   Hessian<T> factored(Solver::cholesky, {});
   if (options.solver == Solver::dual)

@@ -82,6 +82,7 @@ template <class T>
 double sum_squares(const Backend<T>& backend, const Problem<T>& problem, ConstMatrix r,
                    const std::vector<double>& theta, const Triangle& R) {
   const index n = r.rows, K = r.cols, q = problem.design.columns();
+  const index tile = backend.gradient_tile(problem.design);
   std::vector<double> sizes = on_host(r, backend);
   std::vector<double> total(at(K), 0.0);
   for (index i = 0; i < n; ++i)
@@ -89,24 +90,67 @@ double sum_squares(const Backend<T>& backend, const Problem<T>& problem, ConstMa
       double& size = sizes[at(i * K + k)];
       size = std::fabs(size);
       total[at(k)] += size;
+      if (tile < n)
+        size *= size;
     }
+  // sum_b (sum_(i in b) |x_ij r_i|)^2 over tiles b of the rows, at most: of tiles of m
+  // rows m sum_i (x_ij r_i)^2, of one for all sum_i |r_i| x_ij^2 sum_i |r_i|
   const Array weights = backend.zeros(n, K), columns = backend.zeros(1, K * q);
   backend.upload(sizes.data(), weights);
   const std::vector<double> none(at(q), 0.0);
   backend.hessian_diagonal(problem.design, {weights, {}, 1.0, false}, none, columns);
   const std::vector<double> square = on_host(columns, backend);
-  const double unit = sum_error(n, double_unit);
+  const double unit = sum_error(std::min(tile, n), double_unit);
   double sum = 0;
   for (index j = 0; j < K * q; ++j) {
-    const double off = unit * std::sqrt(square[at(j)] * total[at(j / q)]) +
-                       4 * double_unit * problem.penalty[at(j % q)] *
-                           std::fabs(theta[at(j)]);
+    const double tiles =
+        square[at(j)] * (tile < n ? static_cast<double>(tile) : total[at(j / q)]);
+    const double off =
+        unit * std::sqrt(tiles) +
+        4 * double_unit * problem.penalty[at(j % q)] * std::fabs(theta[at(j)]);
     sum += off * off * R.inverse[at(j)];
   }
   return sum;
 }
 
+/// The part of rows that were computed.
+template <class T>
+double row_part(const Backend<T>& backend, const Problem<T>& problem, ConstMatrix r,
+                const std::vector<double>& theta, const Triangle& R) {
+  if (!(problem.row_error > 0) && !(problem.product_error > 0))
+    return 0;
+  const index n = r.rows, q = problem.design.columns();
+  const Array ones = backend.zeros(1, q), pulls = backend.zeros(n, 1);
+  backend.fill(ones, 1);
+  backend.scaled_norm(problem.design, r, ones, pulls);
+  double pull2 = 0, trace = 0, theta2 = 0;
+  for (const double pull : on_host(pulls, backend))  // |r_i| |x_i|
+    pull2 += pull * pull;
+  for (const double entry : R.diagonal)
+    trace += entry;
+  for (std::size_t j = 0; j < theta.size(); ++j)
+    if (problem.penalty[j % at(q)] > 0)
+      theta2 += theta[j] * theta[j];
+  const double l2 = problem.penalty.front(), pull = std::sqrt(pull2);
+  return 2 * std::sqrt(trace) *
+             (problem.product_error * pull / l2 +
+              problem.row_error * std::sqrt(theta2)) +
+         problem.row_error * pull / std::sqrt(l2);
+}
+
 }  // namespace
+
+template <class T>
+std::vector<double> exact_gradient(const Backend<T>& backend, const Problem<T>& problem,
+                                   ConstMatrix r, const std::vector<double>& theta) {
+  const index q = problem.design.columns();
+  const Array sums = backend.zeros(r.cols, q);
+  backend.gradient(problem.design, r, sums);
+  std::vector<double> g = on_host(sums, backend);
+  for (std::size_t j = 0; j < g.size(); ++j)
+    g[j] += problem.penalty[j % at(q)] * theta[j];
+  return g;
+}
 
 template <class T>
 Triangle triangle_of(const Backend<T>& backend, ConstMatrix R) {
@@ -152,11 +196,18 @@ double gradient_error(const Backend<T>& backend, const Problem<T>& problem,
   return 2 * sum_error(q, double_unit) * std::sqrt(predictors) +
          4 * double_unit *
              std::sqrt(residual_squares(backend, problem, y, eta, r, C)) +
-         std::sqrt(sum_squares(backend, problem, r, theta, R));
+         std::sqrt(sum_squares(backend, problem, r, theta, R)) +
+         row_part(backend, problem, r, theta, R);
 }
 
 template Triangle triangle_of(const Backend<double>&, ConstMatrix);
 template Triangle triangle_of(const Backend<float>&, ConstMatrix);
+template std::vector<double> exact_gradient(const Backend<double>&,
+                                            const Problem<double>&, ConstMatrix,
+                                            const std::vector<double>&);
+template std::vector<double> exact_gradient(const Backend<float>&,
+                                            const Problem<float>&, ConstMatrix,
+                                            const std::vector<double>&);
 template double gradient_error(const Backend<double>&, const Problem<double>&,
                                ConstMatrix, ConstMatrix, ConstMatrix, ConstMatrix,
                                const std::vector<double>&, const Triangle&);

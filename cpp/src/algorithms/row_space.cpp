@@ -42,11 +42,20 @@ RowSpace::RowSpace(const Backend<double>& backend, Array K)
 
 void RowSpace::pivoted() {
   const index n = factor_.rows();
-  const Array before = backend_.zeros(n, n);
-  backend_.copy(factor_, before);
-  const std::vector<double> diagonal = on_host(diagonal_of(factor_), backend_);
-  const double largest = *std::max_element(diagonal.begin(), diagonal.end());
-  const double tolerance = 4 * static_cast<double>(n) * unit * largest;
+  // each row in units of its own size, so that small ones are not lost beside large
+  std::vector<double> K = on_host(factor_, backend_);
+  size_.assign(at(n), 1.0);
+  for (index i = 0; i < n; ++i)
+    if (K[at(i * n + i)] > 0) {
+      int exponent = 0;
+      (void)std::frexp(K[at(i * n + i)], &exponent);
+      size_[at(i)] = std::ldexp(1.0, exponent / 2);
+    }
+  for (index i = 0; i < n; ++i)
+    for (index j = 0; j < n; ++j)
+      K[at(i * n + j)] /= size_[at(i)] * size_[at(j)];
+  backend_.upload(K.data(), factor_);
+  const double tolerance = 4 * static_cast<double>(n) * unit;
   rank_ = backend_.potrf_pivoted(factor_, tolerance, order_);
   std::vector<double> R = on_host(factor_, backend_);
   for (index i = 0; i < n; ++i)
@@ -55,27 +64,27 @@ void RowSpace::pivoted() {
 
   // what the pivots leave of the other rows is rounding, or K is not semidefinite
   const index left = n - rank_;
-  double worst = largest > 0 ? 0.0 : std::numeric_limits<double>::infinity();
+  for (index i = 0; i < n; ++i)
+    if (!(K[at(i * n + i)] >= 0))
+      error_ = std::numeric_limits<double>::infinity();
   if (rank_ > 0 && left > 0) {
     const Array Z = backend_.zeros(n, rank_), again = backend_.zeros(left, left);
     backend_.transpose(factor_.view().block(0, rank_), Z);
     const ConstMatrix rest = Z.view().block(rank_, left);
     backend_.multiply(1, rest, rest, true, 0, again);
     const std::vector<double> zz = on_host(again, backend_);
-    const Array some = backend_.zeros(left, n);
-    backend_.copy_rows(before, order_.data() + rank_, some, nullptr, left);
-    const std::vector<double> k = on_host(some, backend_);
     for (index i = 0; i < left; ++i)
       for (index j = 0; j < left; ++j)
-        worst = std::max(worst, std::fabs(k[at(i * n + order_[at(rank_ + j)])] -
-                                          zz[at(i * left + j)]));
+        error_ = std::max(error_, std::fabs(K[at(order_[at(rank_ + i)] * n +
+                                                 order_[at(rank_ + j)])] -
+                                            zz[at(i * left + j)]));
   }
-  if (worst > 100 * tolerance) {
+  if (rank_ == 0 || error_ > 100 * tolerance) {
     std::ostringstream message;
-    message
-        << "kernel: expected a positive semidefinite matrix, got one that differs by "
-        << worst << " from the nearest found of rank " << rank_
-        << " (its largest diagonal entry is " << largest << ")";
+    message << "kernel: expected a positive semidefinite matrix, got one that differs "
+               "by "
+            << (rank_ == 0 ? 1.0 : error_)
+            << " times its rows' own sizes from the nearest found of rank " << rank_;
     throw IndefiniteError(message.str());
   }
 }
@@ -89,6 +98,11 @@ void RowSpace::coordinates(Matrix Z) const {
   }
   const Array sorted = backend_.zeros(n, rank_);
   backend_.transpose(R, sorted);
+  std::vector<double> z = on_host(sorted, backend_);
+  for (index i = 0; i < n; ++i)
+    for (index j = 0; j < rank_; ++j)
+      z[at(i * rank_ + j)] *= size_[at(order_[at(i)])];
+  backend_.upload(z.data(), sorted);
   backend_.copy_rows(sorted, nullptr, Z, order_.data(), n);
 }
 
@@ -99,7 +113,8 @@ void RowSpace::project(ConstMatrix cross, Matrix z) const {
     std::vector<double> all = on_host(cross, backend_), some;
     for (index t = 0; t < cross.rows; ++t)
       for (index j = 0; j < rank_; ++j)
-        some.push_back(all[at(t * cross.cols + order_[at(j)])]);
+        some.push_back(all[at(t * cross.cols + order_[at(j)])] /
+                       size_[at(order_[at(j)])]);
     backend_.upload(some.data(), z);
   }
   backend_.solve(triangle(), z, true);
@@ -117,7 +132,8 @@ void RowSpace::lift(ConstMatrix beta, Matrix a) const {
   std::vector<double> all(at(a.rows * a.cols), 0.0);
   for (index t = 0; t < a.rows; ++t)
     for (index j = 0; j < rank_; ++j)
-      all[at(t * a.cols + order_[at(j)])] = some[at(t * rank_ + j)];
+      all[at(t * a.cols + order_[at(j)])] =
+          some[at(t * rank_ + j)] / size_[at(order_[at(j)])];
   backend_.upload(all.data(), a);
 }
 

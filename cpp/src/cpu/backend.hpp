@@ -35,6 +35,7 @@ public:
   void hessian_diagonal(const Design<T>& X, const RowWeights& W,
                         const std::vector<double>& penalty, Matrix out) const override;
   void gradient(const Design<T>& X, ConstMatrix a, Matrix out) const override;
+  index gradient_tile(const Design<T>& X) const override;
   void gradient_rows(const Design<T>& X, ConstMatrix a, Matrix out) const override;
   void score(const Design<T>& X, ConstMatrix a, ConstMatrix V,
              MatrixView<T> out) const override;

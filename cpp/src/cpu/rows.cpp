@@ -42,30 +42,67 @@ void CpuBackend<T>::linear_predictor(const Design<T>& X, ConstMatrix theta,
   });
 }
 
+/// Rows whose products are added up as they come; such sums are added with what
+/// rounding took from each addition kept apart.
+static constexpr index gradient_rows_at_once = 32;
+
+/// sum += x, and what that rounds off to `lost` (two-sum, Knuth).
+static void add_exactly(const double* x, index count, double* sum, double* lost) {
+  for (index j = 0; j < count; ++j) {
+    const double total = sum[j] + x[j], added = total - sum[j];
+    lost[j] += (sum[j] - (total - added)) + (x[j] - added);
+    sum[j] = total;
+  }
+}
+
+template <class T>
+index CpuBackend<T>::gradient_tile(const Design<T>& X) const {
+  return X.is_sparse() ? X.rows() : gradient_rows_at_once;
+}
+
 template <class T>
 void CpuBackend<T>::gradient(const Design<T>& X, ConstMatrix a, Matrix out) const {
   if (X.is_sparse())
     return sparse_gradient(threads_, X, a, out);
-  const index q = X.columns(), tile = tile_rows(q * index(sizeof(double)));
-  sum_over_slots(threads_, X.rows(), out, [&](index begin, index end, Matrix mine) {
-    if (a.cols <= 4 && a.stride == a.cols) {  // memory-bound: read X as it is
-      const auto weighted_sum = [] {
-        if constexpr (std::is_same_v<T, double>)
-          return kernels().weighted_sum;
-        else
-          return kernels().weighted_sum_float;
-      }();
-      weighted_sum(end - begin, X.features.cols, X.intercept, X.features.row(begin),
-                   X.features.stride, a.row(begin), a.cols, mine.data);
-      return;
-    }
-    Scratch<double> packed(tile * q);
-    for (index first = begin; first < end; first += tile) {
-      const index count = std::min(tile, end - first);
-      const ConstMatrix rows = pack_rows(X, first, count, packed.get());
-      blas::gemm_at<double>(1, a.block(first, count), rows, 1, mine);
+  const index n = X.rows(), q = X.columns(), K = a.cols, size = K * q;
+  const auto weighted_sum = [] {
+    if constexpr (std::is_same_v<T, double>)
+      return kernels().weighted_sum;
+    else
+      return kernels().weighted_sum_float;
+  }();
+  const bool in_place = K <= 4 && a.stride == K;  // memory-bound: read X as it is
+  constexpr index slot_rows = 1024, most_slots = 32;
+  const index slots = std::clamp<index>(ceil_div(n, slot_rows), 1, most_slots);
+  Scratch<double> sums(slots * 2 * size);  // and what they lost
+  threads_.run(slots, [&](index slot) {
+    double *sum = sums.get() + 2 * slot * size, *lost = sum + size;
+    std::fill_n(sum, 2 * size, 0.0);
+    Scratch<double> part(size), packed(in_place ? 0 : gradient_rows_at_once * q);
+    const index end = n * (slot + 1) / slots;
+    for (index first = n * slot / slots; first < end; first += gradient_rows_at_once) {
+      const index count = std::min(gradient_rows_at_once, end - first);
+      if (in_place) {
+        std::fill_n(part.get(), size, 0.0);
+        weighted_sum(count, X.features.cols, X.intercept, X.features.row(first),
+                     X.features.stride, a.row(first), K, part.get());
+      } else {
+        const ConstMatrix rows = pack_rows(X, first, count, packed.get());
+        blas::gemm_at<double>(1, a.block(first, count), rows, 0,
+                              Matrix(part.get(), K, q));
+      }
+      add_exactly(part.get(), size, sum, lost);
     }
   });
+  for (index slot = 1; slot < slots; ++slot) {
+    const double* from = sums.get() + 2 * slot * size;
+    add_exactly(from, size, sums.get(), sums.get() + size);
+    for (index j = 0; j < size; ++j)
+      sums[size + j] += from[size + j];
+  }
+  for (index k = 0; k < K; ++k)
+    for (index j = 0; j < q; ++j)
+      out(k, j) = sums[k * q + j] + sums[size + k * q + j];
 }
 
 template <class T>

@@ -38,6 +38,8 @@ public:
   void hessian_diagonal(const Design<T>& X, const RowWeights& W,
                         const std::vector<double>& penalty, Matrix out) const override;
   void gradient(const Design<T>& X, ConstMatrix a, Matrix out) const override;
+  /// Sums are added as they come.
+  index gradient_tile(const Design<T>& X) const override { return X.rows(); }
   void gradient_rows(const Design<T>& X, ConstMatrix a, Matrix out) const override;
   void score(const Design<T>& X, ConstMatrix a, ConstMatrix V,
              MatrixView<T> out) const override;

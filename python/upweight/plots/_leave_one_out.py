@@ -27,7 +27,7 @@ from ._display import (
     styled,
 )
 
-_COLOURS = dict(zip(ROUTES, (SKY, BLUE, GREEN, YELLOW, GREY), strict=True))
+_COLOURS = dict(zip(ROUTES, (SKY, BLUE, GREEN, YELLOW, GREY, BLACK), strict=True))
 _KINDS = ("both", "routes", "bounds")
 
 
