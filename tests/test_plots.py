@@ -339,7 +339,14 @@ def test_routes_and_bounds_are_those_of_leave_one_out() -> None:
     assert [bar.get_width() for bar in display.bars_] == counts
     assert sum(counts) == 80
     names = [tick.get_text() for tick in display.axes_[0].get_yticklabels()]
-    assert names == ["one step", "cubic", "passes", "refit", "no optimum"]
+    assert names == [
+        "one step",
+        "cubic",
+        "passes",
+        "refit",
+        "beyond precision",
+        "no optimum",
+    ]
     x, share = display.curve_.get_data()
     for at in (10, 40, 79):
         bound = np.sort(loo.error_bound)[at]
@@ -373,7 +380,7 @@ def test_rows_without_a_bound_are_never_reached() -> None:
     legend = [text.get_text() for text in display.axes_[1].get_legend().get_texts()]
     assert legend == ["tol 1e-06: 50.0% of rows within", "1 without a bound"]
     labels = [text.get_text() for text in display.axes_[0].texts]
-    assert labels == ["2 (50.0%)", "0", "0", "1 (25.0%)", "1 (25.0%)"]
+    assert labels == ["2 (50.0%)", "0", "0", "1 (25.0%)", "0", "1 (25.0%)"]
 
 
 @pytest.mark.parametrize("bounds", [[0.0, 0.0], [np.inf, np.inf]])

@@ -18,8 +18,8 @@ public:
   /// else they go to the backend's memory whole, unless that has no room for them.
   HeldProblem(const Backend<T>& backend, py::object X, bool intercept, Family family,
               index outputs, Input<double> y, py::object weights,
-              std::vector<double> penalty, py::object row_gram,
-              double row_error, double product_error, bool streamed)
+              std::vector<double> penalty, py::object row_gram, double row_error,
+              double product_error, bool streamed)
       : X_(std::move(X)), y_(std::move(y)), weights_(std::move(weights)),
         row_gram_(std::move(row_gram)), backend_(backend),
         given_(design_of<T>(X_, intercept, "X")), streamed_(streamed) {

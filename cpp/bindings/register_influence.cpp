@@ -30,9 +30,8 @@ void register_engine(py::module_& module, const char* name) {
                        Input<double> y, py::object weights, std::vector<double> penalty,
                        py::object row_gram, double row_error, double product_error,
                        std::vector<double> theta, Solver solver, bool polish,
-                       bool hard_labels, double cg_rtol,
-                       Preconditioner preconditioner, bool streamed,
-                       const Place& place) {
+                       bool hard_labels, double cg_rtol, Preconditioner preconditioner,
+                       bool streamed, const Place& place) {
              InfluenceOptions options;
              options.solver = solver;
              options.polish = polish;

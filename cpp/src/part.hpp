@@ -21,7 +21,7 @@ struct Part {
   Array C;                     // (e_k (x) x_i)'H^-1(e_l (x) x_i): n x K^2
   std::vector<double> spread;  // n: what of C bounds a row's move; 0 for weight 0
   double largest_spread = 0;
-  double mean_spread = 0;    // largest v'(sum_j w_j c_jj x_j x_j') v over v'H v
+  double mean_spread = 0;  // largest v'(sum_j w_j c_jj x_j x_j') v over v'H v
   rounding::FactorError factor_error;  // of R
   double condition = 1;                // max_j H_jj (H^-1)_jj
   double gradient_norm = 0;            // |grad J(theta)|_{H^-1}, at most

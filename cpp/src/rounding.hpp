@@ -66,19 +66,19 @@ exact_gradient(const Backend<T>& backend, const Problem<T>& problem, ConstMatrix
 /// Sums over the rows, X'r: of column j by its terms |x_ij r_i|, tile by tile
 /// (Backend::gradient_tile), and (H^-1)_jj in the norm.
 ///
-/// Rows that were computed (Problem::row_error, product_error) are a problem next to the
-/// one that was meant. In its own coordinates theta = -sum_j r_j x_j / l2, so that
+/// Rows that were computed (Problem::row_error, product_error) are a problem next to
+/// the one that was meant. In its own coordinates theta = -sum_j r_j x_j / l2, so that
 /// inner products that are off move predictor i by |x_i| (sum_j |x_j|^2 r_j^2)^1/2 / l2
-/// times the relative error; rows that are off themselves move it by |x_i| |theta| times
-/// theirs, and the gradient by (sum_j |x_j|^2 r_j^2)^1/2, over l2^1/2 in the norm. With
-/// sum_i w_i |x_i|^2 <= tr H both enter as predictors' rounding does.
+/// times the relative error; rows that are off themselves move it by |x_i| |theta|
+/// times theirs, and the gradient by (sum_j |x_j|^2 r_j^2)^1/2, over l2^1/2 in the
+/// norm. With sum_i w_i |x_i|^2 <= tr H both enter as predictors' rounding does.
 ///
-/// `r`, `eta` (n x K) are of the outputs that R couples, as `y` and `s` are; `theta` are
-/// their parameters; C their leverages (n x K, or n x K^2).          2 n P flops
+/// `r`, `eta` (n x K) are of the outputs that R couples, as `y` and `s` are; `theta`
+/// are their parameters; C their leverages (n x K, or n x K^2).          2 n P flops
 template <class T>
-[[nodiscard]] double gradient_error(const Backend<T>& backend, const Problem<T>& problem,
-                                    ConstMatrix y, ConstMatrix eta, ConstMatrix r,
-                                    ConstMatrix C, const std::vector<double>& theta,
-                                    const Triangle& R);
+[[nodiscard]] double
+gradient_error(const Backend<T>& backend, const Problem<T>& problem, ConstMatrix y,
+               ConstMatrix eta, ConstMatrix r, ConstMatrix C,
+               const std::vector<double>& theta, const Triangle& R);
 
 }  // namespace upweight::rounding

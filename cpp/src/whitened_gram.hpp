@@ -2,11 +2,11 @@
 // The Hessian in the coordinates of a factor of it: how good the factor is, measured.
 //
 // H = X'WX + P holds the square of its columns' condition, so that rounding of its
-// entries alone makes a factor R off by E, H = R'(I + E)R, up to u max_j H_jj (H^-1)_jj.
-// The rows z = R^-T x have a Gram near I whatever X is, and sums near I lose nothing:
-// G = sum_i W_i (x) z_i z_i' + R^-T P R^-1 = I + E tells E, and chol(G) R is a factor
-// whose own E is of the size u | |R| |R^-1| | alone (CholeskyQR2: Yamamoto, Nakatsukasa,
-// Yanagisawa and Fukaya 2015).
+// entries alone makes a factor R off by E, H = R'(I + E)R, up to u max_j H_jj
+// (H^-1)_jj. The rows z = R^-T x have a Gram near I whatever X is, and sums near I lose
+// nothing: G = sum_i W_i (x) z_i z_i' + R^-T P R^-1 = I + E tells E, and chol(G) R is a
+// factor whose own E is of the size u | |R| |R^-1| | alone (CholeskyQR2: Yamamoto,
+// Nakatsukasa, Yanagisawa and Fukaya 2015).
 #pragma once
 
 #include "upweight/backend.hpp"

@@ -10,10 +10,10 @@ namespace upweight {
 
 /// How the optimum without a set of rows was reached.
 enum class Route : std::uint8_t {
-  one_step,    // a Newton step from the fit: exact for gaussian
-  cubic,       // corrected by the third derivative
-  passes,      // by passes over the rows that matter
-  refit,       // Newton's method from the fit
+  one_step,          // a Newton step from the fit: exact for gaussian
+  cubic,             // corrected by the third derivative
+  passes,            // by passes over the rows that matter
+  refit,             // Newton's method from the fit
   beyond_precision,  // what is left is too near singular to be told from rounding; the
                      // bound is infinite
   no_optimum,        // without these rows the loss has no (unique) finite minimum

@@ -248,10 +248,10 @@ void Hessian<T>::sharpen(const Backend<T>& backend, const Problem<T>& problem,
   for (index k = 0; k < blocks_; ++k) {
     const double known = defects_[at(k)];
     const double doubtful =
-        known >= 0 ? known
-                   : rounding::modelled_defect(
-                         order, scaled_condition(
-                                    on_host(factor().block(k), backend), order));
+        known >= 0
+            ? known
+            : rounding::modelled_defect(
+                  order, scaled_condition(on_host(factor().block(k), backend), order));
     if (doubtful <= wanted)
       continue;
     if (tie.empty())

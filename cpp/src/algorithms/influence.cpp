@@ -19,6 +19,12 @@ namespace {
 /// under what ordinary data's rounding may add up to, and of a condition of 100 on
 /// nearer than 100 cond(X) u.
 constexpr double sharp_defect = 1e-10;
+/// The same where outputs are coupled, whose Gram is that of K rows of P for each.
+constexpr double coupled_defect = 1e-6;
+
+double wanted_defect(Family family) {
+  return coupling_of(family) == Coupling::full ? coupled_defect : sharp_defect;
+}
 
 /// Runs work(first, count) over batches of `rows` test rows whose gradients (and their
 /// solutions) take at most `batch_bytes` at a time.
@@ -46,7 +52,8 @@ Influence<T>::Influence(const Backend<T>& backend, Problem<T> problem,
   newton_options.tolerance = 1e-11;
   NewtonResult result = newton(backend_, problem_, std::move(theta), newton_options);
   state_ = std::move(result.state);
-  state_.hessian.sharpen(backend_, problem_, row_weights(), sharp_defect);
+  state_.hessian.sharpen(backend_, problem_, row_weights(),
+                         wanted_defect(problem_.family));
   polish_ = {result.iterations, result.total_move, result.last_move,
              result.gradient_norm};
 }
@@ -58,7 +65,8 @@ Factor Influence<T>::factor() const {
   std::call_once(factor_once_, [&] {
     factored_ = Hessian<T>(Solver::cholesky, {});
     (void)factored_.assemble(backend_, problem_, row_weights(), state_.residual);
-    factored_.sharpen(backend_, problem_, row_weights(), sharp_defect);
+    factored_.sharpen(backend_, problem_, row_weights(),
+                      wanted_defect(problem_.family));
   });
   return factored_.factor();
 }

@@ -129,16 +129,17 @@ private:
     return eliminate <= factor ? Cheapest::woodbury : Cheapest::downdate;
   }
 
-  /// Whether a set's bound is what rounding hides of the gradient at the fit, of which
-  /// a refit would have as much.
+  /// Whether a set's Newton step is the optimum, and its bound what rounding hides of
+  /// the gradient at the fit, of which a refit would have as much.
   [[nodiscard]] bool only_rounding(index b) const {
-    return std::isfinite(result_.bound[at(b)]) &&
+    return exact_step() && std::isfinite(result_.bound[at(b)]) &&
            result_.bound[at(b)] <= 4 * floor_[at(b)];
   }
 
   /// Whether a set may need more than the Newton step, which is exact for some.
-  [[nodiscard]] bool refits() const {
-    return options_.refine && formula::move_concordance(problem_.family) != 0;
+  [[nodiscard]] bool refits() const { return options_.refine && !exact_step(); }
+  [[nodiscard]] bool exact_step() const {
+    return formula::move_concordance(problem_.family) == 0;
   }
 
   /// The Newton step and its certificate for every set, then what some need more.
@@ -192,12 +193,10 @@ private:
       const index number = sets.numbers[at(b)];
       const bool regular = s.kept > 0;
       const double bound = regular ? s.reach * s.error : infinite;
-      const double error =
-          regular ? s.error / std::sqrt(s.kept) * part.unit : infinite;
+      const double error = regular ? s.error / std::sqrt(s.kept) * part.unit : infinite;
       if (std::isfinite(error))
         result_.farthest =
-            std::max(result_.farthest,
-                     s.norm / std::sqrt(s.kept) * part.unit + error);
+            std::max(result_.farthest, s.norm / std::sqrt(s.kept) * part.unit + error);
       result_.bound[at(number)] = std::max(result_.bound[at(number)], bound);
       result_.error[at(number)] = std::max(result_.error[at(number)], error);
       if (regular)
@@ -329,9 +328,9 @@ private:
           result_.route[at(b)] = Route::beyond_precision;
         continue;
       }
-      if (certified && result_.bound[at(b)] <= fit.bound)
+      if (certified && exact_step() && result_.bound[at(b)] <= fit.bound)
         continue;
-      result_.route[at(b)] = !to_the_end                 ? Route::one_step
+      result_.route[at(b)] = !to_the_end                ? Route::one_step
                              : std::isfinite(fit.bound) ? Route::refit
                                                         : Route::beyond_precision;
       result_.bound[at(b)] = fit.bound;
@@ -379,8 +378,8 @@ private:
   const Problem<T>& problem_;
   LeaveOutOptions options_;
   LeaveOut result_;
-  Sets small_;               // by Woodbury's form
-  std::vector<Sets> large_;  // by the Hessian less their own
+  Sets small_;                 // by Woodbury's form
+  std::vector<Sets> large_;    // by the Hessian less their own
   std::vector<double> floor_;  // of a set's bound: what rounding hides at the fit
 };
 

@@ -335,9 +335,9 @@ private:
     SetState& s = states_[at(b)];
     const double root = std::sqrt(s.kept);
     const double R = part_.M * std::sqrt(part_.largest_spread) / root;
-    const double tail_reach =
-        part_.M * std::sqrt(unread * (1 + part_.factor_error.products())) / root *
-        s.norm;
+    const double tail_reach = part_.M *
+                              std::sqrt(unread * (1 + part_.factor_error.products())) /
+                              root * s.norm;
     const double tail = (cubic_ ? psi(tail_reach) : phi(tail_reach)) * s.norm;
     const double D = std::max(farthest, tail_reach);
     // of the linear predictors and the sums of a tile; then of the step. |delta|_H may
@@ -345,15 +345,12 @@ private:
     const double condition = part_.whitened ? 1.0 : std::sqrt(part_.condition);
     // The tensor holds the set's own rows, whose part is taken off again.
     const double sums = phi(D) + (cubic_ ? R * s.norm / 2 : 0.0);
-    const double rounding =
-        condition / s.kept * s.norm *
-            ((sum_error(q_, unit) + part_.factor_error.rows) * D +
-             sum_error(512, unit) * sums) +
-        step_error(part_, s);
-    const double underflow =
-        lost > 0 ? phi(D) * std::sqrt(lost) / root * s.norm : 0.0;
-    const double floor =
-        tail + rounding + underflow + part_.gradient_norm / root;
+    const double rounding = condition / s.kept * s.norm *
+                                ((sum_error(q_, unit) + part_.factor_error.rows) * D +
+                                 sum_error(512, unit) * sums) +
+                            step_error(part_, s);
+    const double underflow = lost > 0 ? phi(D) * std::sqrt(lost) / root * s.norm : 0.0;
+    const double floor = tail + rounding + underflow + part_.gradient_norm / root;
     // the iterate that the pass began with; from there the next one, as a pass shrinks
     // errors by e^D' - 1, or else as it is `moved` away
     const double before = certificate::distance(moved + floor, D, R);

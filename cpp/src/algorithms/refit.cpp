@@ -99,10 +99,9 @@ void certify(const Influence<T>& influence, const Problem<T>& without,
   const double D = R * norm;
   const double rounding = products * norm + std::sqrt(noise2);
   const double distance =
-      products < 0.5
-          ? certificate::distance(certificate::phi(D) * norm + gradient + rounding, D,
-                                  R)
-          : std::numeric_limits<double>::infinity();
+      products < 0.5 ? certificate::distance(
+                           certificate::phi(D) * norm + gradient + rounding, D, R)
+                     : std::numeric_limits<double>::infinity();
   double reach2 = 0;
   const std::vector<double> c = on_host(C, backend);
   for (index m = 0; m < count; ++m)
@@ -144,11 +143,10 @@ Refit::Outcome outcome_without(const Backend<T>& backend, const Problem<T>& prob
     }
   for (index k = 0; k < K; ++k) {
     const double least = low[at(k)], most = high[at(k)];
-    const bool held = problem.family == Family::gaussian  ? most >= least
-                      : problem.family == Family::poisson ? most > 0
-                      : problem.family == Family::smooth_hinge
-                          ? most > 0 && least < 0
-                          : most > 0 && least < 1;
+    const bool held = problem.family == Family::gaussian       ? most >= least
+                      : problem.family == Family::poisson      ? most > 0
+                      : problem.family == Family::smooth_hinge ? most > 0 && least < 0
+                                                               : most > 0 && least < 1;
     if (!held)
       return none;
   }

@@ -11,9 +11,9 @@ namespace upweight::rounding {
 
 namespace {
 
-/// | |A| |B| |_2 of upper triangles, at most: M = |A| |B| has no negative entry, so that
-/// |M|_2^2 <= max_i (M'M x)_i / x_i for any positive x (Collatz and Wielandt), close to
-/// it after a few steps of the power method.
+/// | |A| |B| |_2 of upper triangles, at most: M = |A| |B| has no negative entry, so
+/// that |M|_2^2 <= max_i (M'M x)_i / x_i for any positive x (Collatz and Wielandt),
+/// close to it after a few steps of the power method.
 double product_norm(const std::vector<double>& A, const std::vector<double>& B,
                     index n) {
   const auto times = [n](const std::vector<double>& M, const std::vector<double>& x) {
@@ -62,9 +62,9 @@ double residual_squares(const Backend<T>& backend, const Problem<T>& problem,
     formula::with_separable(problem.family, [&](auto f) {
       for (index i = 0; i < n; ++i)
         for (index k = 0; k < K; ++k)
-          terms[at(i * K + k)] = (s.empty() ? 1.0 : s[at(i)]) *
-                                 f.residual_terms(target[at(i * K + k)],
-                                                  at_[at(i * K + k)]);
+          terms[at(i * K + k)] =
+              (s.empty() ? 1.0 : s[at(i)]) *
+              f.residual_terms(target[at(i * K + k)], at_[at(i * K + k)]);
     });
   }
   double squares = 0;
@@ -105,9 +105,9 @@ double sum_squares(const Backend<T>& backend, const Problem<T>& problem, ConstMa
   for (index j = 0; j < K * q; ++j) {
     const double tiles =
         square[at(j)] * (tile < n ? static_cast<double>(tile) : total[at(j / q)]);
-    const double off =
-        unit * std::sqrt(tiles) +
-        4 * double_unit * problem.penalty[at(j % q)] * std::fabs(theta[at(j)]);
+    const double off = unit * std::sqrt(tiles) + 4 * double_unit *
+                                                     problem.penalty[at(j % q)] *
+                                                     std::fabs(theta[at(j)]);
     sum += off * off * R.inverse[at(j)];
   }
   return sum;
@@ -194,8 +194,7 @@ double gradient_error(const Backend<T>& backend, const Problem<T>& problem,
     predictors += R.diagonal[j % R.diagonal.size()] * theta[j] * theta[j];
   const index q = problem.design.columns();
   return 2 * sum_error(q, double_unit) * std::sqrt(predictors) +
-         4 * double_unit *
-             std::sqrt(residual_squares(backend, problem, y, eta, r, C)) +
+         4 * double_unit * std::sqrt(residual_squares(backend, problem, y, eta, r, C)) +
          std::sqrt(sum_squares(backend, problem, r, theta, R)) +
          row_part(backend, problem, r, theta, R);
 }

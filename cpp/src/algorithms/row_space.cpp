@@ -75,9 +75,9 @@ void RowSpace::pivoted() {
     const std::vector<double> zz = on_host(again, backend_);
     for (index i = 0; i < left; ++i)
       for (index j = 0; j < left; ++j)
-        error_ = std::max(error_, std::fabs(K[at(order_[at(rank_ + i)] * n +
-                                                 order_[at(rank_ + j)])] -
-                                            zz[at(i * left + j)]));
+        error_ = std::max(
+            error_, std::fabs(K[at(order_[at(rank_ + i)] * n + order_[at(rank_ + j)])] -
+                              zz[at(i * left + j)]));
   }
   if (rank_ == 0 || error_ > 100 * tolerance) {
     std::ostringstream message;

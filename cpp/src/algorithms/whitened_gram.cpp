@@ -87,8 +87,8 @@ Array whitened_gram(const Backend<T>& backend, const Problem<T>& problem,
   const std::vector<double> factor =
       K > 1 ? on_host(W.factor, backend) : std::vector<double>();
   const index outputs = W.diagonal.cols;
-  const index at_once = std::clamp<index>(
-      block_bytes / (3 * K * P * index(sizeof(double))), 64, 65536);
+  const index at_once =
+      std::clamp<index>(block_bytes / (3 * K * P * index(sizeof(double))), 64, 65536);
   std::vector<std::int64_t> numbers;
   for (index first = 0; first < n; first += at_once) {
     const index rows = std::min(at_once, n - first);
