@@ -112,6 +112,8 @@ class TrainingData:
     model: LinearModel
     penalty: list[float]  # (q,)
     row_gram: FloatArray | None = None  # (n, n) inner products, for the dual
+    counts: FloatArray | None = None  # (n,) observations of a row; None: one each
+    dispersion: float | None = None  # that is known; None: estimated, or 1
 
 
 def core_engine(

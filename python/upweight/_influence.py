@@ -383,8 +383,14 @@ class Influence(Labels, Perturbations):
             if self._data.weights is not None:
                 used = self._data.weights[:, 0] > 0
             deltas = deltas[used]
-            deltas -= deltas.mean(axis=0)
-            n = len(deltas)
+            if self._data.counts is None:
+                deltas -= deltas.mean(axis=0)
+                n = len(deltas)
+            else:
+                times = self._data.counts[used]
+                n = times.sum()
+                deltas -= (times[:, None] * deltas).sum(axis=0) / n
+                deltas *= np.sqrt(times)[:, None]
             return np.asarray((n - 1) / n * (deltas.T @ deltas))
         inverse = self._engine.inverse_hessian()
         if kind == "model":
@@ -394,16 +400,20 @@ class Influence(Labels, Perturbations):
 
     def _dispersion(self) -> FloatArray:
         """Return the dispersion of each output (K,)."""
+        if self._data.dispersion is not None:
+            return np.full(self.model.n_outputs, self._data.dispersion)
         if self.model.family != "gaussian":
             return np.ones(self.model.n_outputs)
         errors = self._engine.linear_predictor - self._data.y
         weights = self._data.weights
         s = np.ones((self.n_rows, 1)) if weights is None else weights
-        freedom = int((s > 0).sum()) - self.model.theta.shape[1]
+        counts = self._data.counts
+        times = np.ones((self.n_rows, 1)) if counts is None else counts[:, None]
+        freedom = int(times[s > 0].sum()) - self.model.theta.shape[1]
         if freedom <= 0:
             raise ValueError(
                 "kind: 'model' needs more rows of positive weight than columns, "
                 f"got {freedom + self.model.theta.shape[1]} rows and "
                 f"{self.model.theta.shape[1]} columns"
             )
-        return np.asarray((s * errors**2).sum(axis=0) / freedom)
+        return np.asarray((times * s * errors**2).sum(axis=0) / freedom)

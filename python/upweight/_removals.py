@@ -12,7 +12,7 @@ from ._certified import check_steps
 from ._deletion import Deletion
 from ._diagnostics import Diagnostics
 from ._fitted import Fitted
-from ._groups import group_sums, score_blocks
+from ._groups import group_sums, of_all_copies, score_blocks
 from ._influential_set import FlipSet, InfluentialSet, flip_set, influential_set
 from ._jackknife import (
     PredictionIntervals,
@@ -248,6 +248,7 @@ class Removals(Fitted):
         m, fill = score_blocks(self._engine, self._targets, X_test, y_test, of, method)
         out = self._allocate((m, len(sets)), out)
         limit = min(self._max_memory, available_memory())
+        fill = of_all_copies(fill, self._data.counts)
         group_sums(fill, sets, self.n_rows, limit, out)
         return out
 
