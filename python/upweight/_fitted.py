@@ -41,9 +41,10 @@ from ._validate import (
     resolve_threads,
     row_index,
     rows_are_single_values,
+    to_numbers,
     to_rows,
 )
-from .adapters import adapt
+from .adapters import Adapted, adapt
 
 _LARGE_MOVE = 0.1  # of a linear predictor: 2.5 points of probability
 
@@ -67,6 +68,25 @@ def _copied_bytes(rows: Rows, given: Any) -> int:
     )
 
 
+def _adapt(
+    model: Any, X: Any, y: Any, sample_weight: Any, freq_weights: Any
+) -> Adapted:
+    """Adapt a model whose rows stand for several observations each."""
+    if freq_weights is None:
+        return adapt(model, X, y, sample_weight)
+    counts = to_numbers(freq_weights, "freq_weights")
+    weight = counts
+    if sample_weight is not None:
+        each = to_numbers(sample_weight, "sample_weight")
+        if each.shape != counts.shape:
+            raise ValueError(
+                f"freq_weights: expected the shape of sample_weight, {each.shape}, "
+                f"got {counts.shape}"
+            )
+        weight = each * counts
+    return replace(adapt(model, X, y, weight), counts=counts)
+
+
 class Fitted:
     """What every method of `Influence` stands on; its docstring has the arguments."""
 
@@ -77,6 +97,7 @@ class Fitted:
         y: Any = None,
         sample_weight: Any = None,
         *,
+        freq_weights: Any = None,
         backend: str = "auto",
         solver: str = "auto",
         dtype: Any = None,
@@ -99,7 +120,8 @@ class Fitted:
         self._lissa = check_lissa(lissa, solver)
         threads = resolve_threads(n_threads)
 
-        adapted = adapt(model, X, y, sample_weight).at_temperature(temperature)
+        adapted = _adapt(model, X, y, sample_weight, freq_weights)
+        adapted = adapted.at_temperature(temperature)
         fitted: LinearModel = adapted.model
         if adapted.X is None or adapted.y is None:
             missing = "X" if adapted.X is None else "y"

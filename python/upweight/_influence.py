@@ -43,7 +43,15 @@ class Influence(Labels, Perturbations):
     y : array-like of shape (n,), optional
         The targets it was fitted on, labels as they are.
     sample_weight : array-like of shape (n,), optional
-        The weights it was fitted with. Class weights are the estimator's own.
+        The weights it was fitted with, by which a row counts as more or less precise:
+        one row still. Class weights are the estimator's own.
+    freq_weights : array-like of shape (n,), optional
+        How many equal observations each row stands for, whole numbers, where the model
+        was fitted with ``sample_weight * freq_weights``. All results are then those of
+        the rows repeated so often (``numpy.repeat``), given once a row: scores,
+        `leave_one_out`, leverages and diagnostics of one of its observations;
+        covariances and dispersions of all. Groups, most influential and flipping sets
+        take rows with all their observations. GLM results of statsmodels have theirs.
     backend : {"auto", "cpu", "cuda", "numpy"}
         ``"auto"`` is ``"cuda"`` for an `X` that lies in a GPU's memory (CuPy, PyTorch,
         anything with DLPack), else ``"cpu"``. ``"cuda"`` with an `X` of the host copies

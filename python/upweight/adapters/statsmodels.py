@@ -50,8 +50,9 @@ def adapt_results(results: Any, X: Any, y: Any, sample_weight: Any) -> Adapted:
     _check_plain_fit(inner, model, name)
     if sample_weight is not None:
         raise ValueError(
-            f"sample_weight: expected None with results of {name}, whose weights "
-            "belong to the model (WLS weights, GLM freq_weights or var_weights)"
+            f"sample_weight: expected None, as of freq_weights, with results of "
+            f"{name}, whose weights belong to the model (WLS weights, GLM freq_weights "
+            "or var_weights)"
         )
     if getattr(model, "exog", None) is None or getattr(model, "endog", None) is None:
         raise ValueError(
