@@ -81,9 +81,7 @@ class Copies:
         counts = self.counts[:, None]
         if weights is None:
             return np.minimum(counts, 1.0)
-        return np.divide(
-            weights, counts, out=np.zeros_like(weights), where=counts > 0
-        )
+        return np.divide(weights, counts, out=np.zeros_like(weights), where=counts > 0)
 
     def data(self, data: TrainingData) -> TrainingData:
         """Return the problem with copies and rests for rows."""
@@ -303,7 +301,7 @@ class CopiesEngine:
         for first in range(0, self._n, step):
             rows = slice(first, min(first + step, self._n))
             x = dense(X[rows])
-            if P > K * x.shape[1]:
+            if K * x.shape[1] < P:  # an intercept
                 x = np.column_stack([x, np.ones(len(x))])
             each = (slopes[rows][:, :, None] * x[:, None, :]).reshape(len(x), P)
             total += each.T @ each

@@ -220,7 +220,10 @@ class Fitted:
             gradient_norm=self.polish.gradient_norm,
         )
         self._targets = TargetRows(
-            self.model, adapted.read, adapted.transform, self._column_names,
+            self.model,
+            adapted.read,
+            adapted.transform,
+            self._column_names,
             self._dtype,
         )
         if self.polish.move > _LARGE_MOVE and not adapted.smoothed:

@@ -364,10 +364,11 @@ class Influence(Labels, Perturbations):
         kind : {"sandwich", "model", "jackknife"}
             ``"model"``: H^-1 times the dispersion (for gaussian outputs the weighted
             residual sum of squares over n - q, counting rows of positive weight; 1 for
-            the others). ``"sandwich"``: H^-1 (sum g g') H^-1, the infinitesimal
-            jackknife (Jaeckel 1972; White's HC0). ``"jackknife"``: (n - 1) / n times
-            the sum of squares, about their mean, of the parameters' changes without
-            each row, by one Newton step (exact for gaussian models).
+            the others; or what statsmodels results give as their scale).
+            ``"sandwich"``: H^-1 (sum g g') H^-1, the infinitesimal jackknife (Jaeckel
+            1972; White's HC0). ``"jackknife"``: (n - 1) / n times the sum of squares,
+            about their mean, of the parameters' changes without each row, by one Newton
+            step (exact for gaussian models).
 
         Returns
         -------

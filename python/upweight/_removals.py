@@ -56,8 +56,9 @@ class Removals(Fitted):
         Returns
         -------
         LeaveOneOut
-            Held-out linear predictors, probabilities and losses; bounds; the route
-            each row took. ``.coef()`` and ``.scores(X_test, y_test)`` go further.
+            Held-out linear predictors, predictions, probabilities and losses; bounds;
+            the route each row took. The penalty and other rows' weights are held.
+            ``.coef()`` and ``.scores(X_test, y_test)`` go further.
 
         Raises
         ------

@@ -183,15 +183,14 @@ def _given_dispersion(results: Any, family: str) -> float | None:
     ``fit(scale=)`` of GLM, and ``cov_type="fixed scale"``. That of a gaussian model is
     estimated here as there, unless it was a number.
     """
-    scale = getattr(results, "scale", None)
     if getattr(results, "cov_type", None) == "fixed scale":
-        return float(scale)
+        return float(results.scale)
     if _model_name(results.model) != "GLM":
         return None
-    usual = 1.0
+    scale, usual = float(results.scale), 1.0
     if family == "gaussian":
         usual = float(results.pearson_chi2 / results.df_resid)
-    return None if np.isclose(scale, usual, rtol=1e-9, atol=0.0) else float(scale)
+    return None if np.isclose(scale, usual, rtol=1e-9, atol=0.0) else scale
 
 
 def _reader(results: Any, model: Any) -> Callable[[Any, str], Any]:
