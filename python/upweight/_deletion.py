@@ -47,7 +47,7 @@ class Deletion:
         """Effective parameters, (1,) or (K,): sum h, without a penalty not rounded."""
         if self.family != "multinomial" and not self.penalty.any():
             return np.full(self.leverage.shape[1], float(len(self.penalty)))
-        return np.asarray(self.leverage.sum(axis=0))
+        return np.asarray(self._over_observations(self.leverage))
 
     @cached_property
     def left(self) -> FloatArray:
@@ -101,20 +101,24 @@ class Deletion:
     @cached_property
     def dispersion(self) -> FloatArray:
         """Dispersion of the fit, (1,) or (K,)."""
+        if self.data.dispersion is not None:
+            return np.array([self.data.dispersion])
         if self.family != "gaussian":
             return np.ones(1)
-        rows = self._used.sum()
+        rows = self._over_observations(self._used)[0]
         freedom = rows - self.parameters[0]
         if freedom <= _NO_FREEDOM:
             raise ValueError(
                 "dispersion: expected more rows of positive weight than effective "
                 f"parameters, got {rows:.0f} rows and {self.parameters[0]:.6g}"
             )
-        return np.asarray(self._squares.sum(axis=0) / freedom)
+        return np.asarray(self._over_observations(self._squares) / freedom)
 
     @cached_property
     def dispersion_deleted(self) -> FloatArray:
         """Dispersion without each row, (1, 1) or (n, K)."""
+        if self.data.dispersion is not None:
+            return np.array([[self.data.dispersion]])
         if self.family != "gaussian":
             return np.ones((1, 1))
         fall, parameters = self._squares / self.left, self.parameters[0]
@@ -125,7 +129,7 @@ class Deletion:
             cross, square = self._penalty_forms()
             fall = fall + a * (2.0 * cross + a * square)
             parameters = parameters - (1.0 if s is None else s) * square / self.left
-        rows = self._used.sum() - self._used
+        rows = self._over_observations(self._used) - self._used
         freedom = rows - parameters
         if freedom.min() <= _NO_FREEDOM:
             i = int(freedom.argmin())
@@ -134,7 +138,7 @@ class Deletion:
                 f"positive weight than effective parameters, got {rows[i, 0]:.0f} rows "
                 f"and {rows[i, 0] - freedom[i, 0]:.6g}"
             )
-        squares = self._squares.sum(axis=0) - fall
+        squares = self._over_observations(self._squares) - fall
         return np.asarray(np.maximum(squares, 0.0) / freedom)
 
     def weighted(self, residual: FloatArray) -> FloatArray:
@@ -144,6 +148,13 @@ class Deletion:
         out, root = np.zeros_like(residual), np.sqrt(self.data.weights)
         np.multiply(root, residual, out=out, where=root > 0)
         return out
+
+    def _over_observations(self, values: FloatArray) -> FloatArray:
+        """Return the sum over rows (columns,), of each as often as it was observed."""
+        counts = self.data.counts
+        if counts is not None:
+            values = values * counts[:, None]
+        return np.asarray(values.sum(axis=0))
 
     @cached_property
     def _used(self) -> FloatArray:

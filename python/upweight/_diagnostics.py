@@ -70,6 +70,9 @@ class Diagnostics:
     -----
     Weights are precision weights: var y_i = phi V(mu_i) / s_i. A weighted gaussian
     model has the diagnostics of the plain one of rows sqrt(s_i) x_i, sqrt(s_i) y_i.
+    With frequency weights everything is about one observation of the row, s_i its
+    weight, as it would be with the rows repeated; n counts observations. A dispersion
+    that statsmodels results were told (``fit(scale=)``) stands for phi and phi_(i).
 
     With l2 > 0 the effective number of parameters sum_i h_i, the trace of the hat
     matrix (Hastie and Tibshirani 1990, section 3.5; statsmodels' `GLMGam`), takes the
@@ -84,7 +87,7 @@ class Diagnostics:
     ``resid_studentized`` and ``d_linpred_scaled`` are `dfbeta`,
     `resid_studentized_internal` and `dffits`. They differ for Gaussian GLM in taking
     phi for phi_(i) in `dfbetas` and `dffits`, and with ``freq_weights``, of which
-    their Pearson residuals know nothing.
+    their Pearson residuals know nothing: values here are theirs of the repeated rows.
 
     References
     ----------

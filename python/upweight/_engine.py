@@ -114,6 +114,8 @@ class TrainingData:
     row_gram: FloatArray | None = None  # (n, n) inner products, for the dual
     row_error: float = 0.0  # |dx_i| over |x_i| of rows that were computed
     product_error: float = 0.0  # d(x_i . x_j) over |x_i| |x_j|, likewise
+    counts: FloatArray | None = None  # (n,) observations of a row; None: one each
+    dispersion: float | None = None  # that is known; None: estimated, or 1
 
 
 def core_engine(

@@ -24,9 +24,12 @@ class Estimates(Removals):
     ) -> AbstractContextManager[Progress]:
         return progress_bar(progress, self.solver, total, what)
 
+    def _row_solves(self) -> int:
+        return self.n_rows if self._copies is None else len(self._copies)
+
     def _leverage_solves(self) -> int:
         coupled = self.model.family == "multinomial"
-        return int(self.n_rows) * (self.model.n_outputs if coupled else 1)
+        return self._row_solves() * (self.model.n_outputs if coupled else 1)
 
     def self_influence(self, *, progress: bool = False) -> FloatArray:
         """Return S[i, i] = g_i' H^-1 g_i of every training row, float64 (n,).
@@ -48,7 +51,7 @@ class Estimates(Removals):
         >>> inf.self_influence().round(6).tolist()  # residuals 1, 1, 1, -3; H = 4
         [0.25, 0.25, 0.25, 2.25]
         """
-        with self._bar(progress, self.n_rows, "self-influence") as tell:
+        with self._bar(progress, self._row_solves(), "self-influence") as tell:
             return self._engine.self_influence(tell)
 
     def leverage(self, *, progress: bool = False) -> FloatArray:

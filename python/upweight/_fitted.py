@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._config import BACKENDS, check_backend
+from ._copies import Copies, CopiesEngine, check_frequencies
 from ._device import DeviceRows, destination, is_device_array
 from ._engine import Engine, Solving, TrainingData, core_engine
 from ._leave_out import LeftOut
 from ._lissa import LissaEngine, check_lissa
 from ._memory import available_memory, check_fits
-from ._model import LinearModel
+from ._model import FloatArray, LinearModel
 from ._numpy_engine import NumpyEngine
 from ._orthogonal_rows import row_space
 from ._place import place_of, resolve_backend
@@ -41,9 +42,10 @@ from ._validate import (
     resolve_threads,
     row_index,
     rows_are_single_values,
+    to_numbers,
     to_rows,
 )
-from .adapters import adapt
+from .adapters import Adapted, adapt
 
 _LARGE_MOVE = 0.1  # of a linear predictor: 2.5 points of probability
 
@@ -67,6 +69,25 @@ def _copied_bytes(rows: Rows, given: Any) -> int:
     )
 
 
+def _adapt(
+    model: Any, X: Any, y: Any, sample_weight: Any, freq_weights: Any
+) -> Adapted:
+    """Adapt a model whose rows stand for several observations each."""
+    if freq_weights is None:
+        return adapt(model, X, y, sample_weight)
+    counts = to_numbers(freq_weights, "freq_weights")
+    weight = counts
+    if sample_weight is not None:
+        each = to_numbers(sample_weight, "sample_weight")
+        if each.shape != counts.shape:
+            raise ValueError(
+                f"freq_weights: expected the shape of sample_weight, {each.shape}, "
+                f"got {counts.shape}"
+            )
+        weight = each * counts
+    return replace(adapt(model, X, y, weight), counts=counts)
+
+
 class Fitted:
     """What every method of `Influence` stands on; its docstring has the arguments."""
 
@@ -77,6 +98,7 @@ class Fitted:
         y: Any = None,
         sample_weight: Any = None,
         *,
+        freq_weights: Any = None,
         backend: str = "auto",
         solver: str = "auto",
         dtype: Any = None,
@@ -99,7 +121,8 @@ class Fitted:
         self._lissa = check_lissa(lissa, solver)
         threads = resolve_threads(n_threads)
 
-        adapted = adapt(model, X, y, sample_weight).at_temperature(temperature)
+        adapted = _adapt(model, X, y, sample_weight, freq_weights)
+        adapted = adapted.at_temperature(temperature)
         fitted: LinearModel = adapted.model
         if adapted.X is None or adapted.y is None:
             missing = "X" if adapted.X is None else "y"
@@ -109,6 +132,8 @@ class Fitted:
         check_columns(adapted.X, fitted.feature_names, "X")
         self._column_names = fitted.feature_names or column_names(adapted.X)
         self._row_index = row_index(adapted.X)
+        if self._row_index is None:
+            self._row_index = adapted.index
         self._single_values = rows_are_single_values(adapted.X)
         features = adapted.transform(adapted.X)
         if fitted.kernel is not None and self._dtype == np.float32:
@@ -131,7 +156,13 @@ class Fitted:
         targets = encode_targets(
             adapted.y, fitted.family, fitted.classes, fitted.n_outputs, n, "y"
         )
+        counts = check_frequencies(adapted.counts, n)
         weights = check_weights(adapted.sample_weight, n)
+        self._copies: Copies | None = None
+        if counts is not None:
+            self._copies = self._split(rows, counts, fitted, solver)
+            weights = self._copies.of_one(weights)
+            rows = self._copies.X
         copied = targets.nbytes
         copied += _copied_bytes(rows, adapted.X)
         self._copied = copied
@@ -152,13 +183,15 @@ class Fitted:
         if self.backend == "numpy" and fitted.kernel is None and solver != "lissa":
             self.solver = "cholesky"
         self._data = TrainingData(
-            rows,
+            rows if counts is None else rows[:n],
             targets,
             weights,
             fitted,
             penalty_vector(
                 fitted.n_features, fitted.l2, fitted.fit_intercept, fitted.intercept_l2
             ),
+            counts=counts,
+            dispersion=adapted.dispersion,
         )
         self._cg_rtol = cg_rtol
         self._preconditioner = preconditioner
@@ -181,14 +214,18 @@ class Fitted:
             )
         self.polish = Polish(*self._engine.polish)
         if adapted.smoothed:
-            self.polish = _compared(self.polish, rows, fitted, self._engine)
+            self.polish = _compared(self.polish, self._data.X, fitted, self._engine)
         self.model: LinearModel = replace(
             fitted,
             theta=self._engine.theta.reshape(fitted.theta.shape),
             gradient_norm=self.polish.gradient_norm,
         )
         self._targets = TargetRows(
-            self.model, adapted.transform, self._column_names, self._dtype
+            self.model,
+            adapted.read,
+            adapted.transform,
+            self._column_names,
+            self._dtype,
         )
         if self.polish.move > _LARGE_MOVE and not adapted.smoothed:
             warnings.warn(
@@ -210,7 +247,24 @@ class Fitted:
         """What iterative solves took so far: iterations, residual, preconditioner."""
         return make_report(self.solver, self._engine.solves)
 
+    def _split(
+        self, rows: Rows, counts: FloatArray, model: LinearModel, solver: str
+    ) -> Copies:
+        if model.kernel is not None or solver == "lissa":
+            got = "a kernel model" if model.kernel is not None else "solver='lissa'"
+            raise ValueError(
+                "freq_weights: expected a model of features, solved by another solver "
+                f"than 'lissa', got {got}; repeat the rows instead"
+            )
+        return Copies.make(rows, counts)
+
     def _make_engine(self, data: TrainingData, polish: bool = True) -> Engine:
+        if self._copies is None:
+            return self._whole_engine(data, polish)
+        inner = self._whole_engine(self._copies.data(data), polish)
+        return CopiesEngine(cast("Solving", inner), self._copies)
+
+    def _whole_engine(self, data: TrainingData, polish: bool) -> Engine:
         if self._space is not None:
             return RowSpaceEngine(
                 data, self._space, lambda inner: self._base_engine(inner, polish)
@@ -262,7 +316,10 @@ class Fitted:
             f"leaving {len(sets):,} sets of rows out",
             "leave fewer out at a time, or take tol=None",
         )
-        core = self._engine.leave_out(sets.members, sets.offsets, tol)
+        leaving = sets
+        if self._copies is not None and sets.whole:
+            leaving = self._copies.all_of(sets)
+        core = self._engine.leave_out(leaving.members, leaving.offsets, tol)
         return LeftOut(
             core, sets, tol, self._engine, self._data, self.model, self._targets,
             self.backend, self.solver, self._allocate,
@@ -306,7 +363,8 @@ class Fitted:
         return out
 
     def _device_output(self, shape: tuple[int, ...], out: Any) -> Any:
-        if self.backend != "cuda" or self.solver in ("dual", "lissa"):
+        on_host = self._copies is not None or self.solver in ("dual", "lissa")
+        if self.backend != "cuda" or on_host:
             raise TypeError(
                 f"out: expected an array of the host's memory with backend="
                 f"{self.backend!r} and solver={self.solver!r}, got one of a GPU's"

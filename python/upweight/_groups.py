@@ -40,6 +40,18 @@ def score_blocks(
     )
 
 
+def of_all_copies(fill: Fill, counts: FloatArray | None) -> Fill:
+    """Return what writes scores of rows with all the observations they stand for."""
+    if counts is None:
+        return fill
+
+    def times(rows: slice, block: NDArray[np.floating]) -> None:
+        fill(rows, block)
+        block *= counts
+
+    return times
+
+
 def group_sums(
     fill: Fill,
     sets: RowSets,

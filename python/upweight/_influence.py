@@ -43,7 +43,15 @@ class Influence(Labels, Perturbations):
     y : array-like of shape (n,), optional
         The targets it was fitted on, labels as they are.
     sample_weight : array-like of shape (n,), optional
-        The weights it was fitted with. Class weights are the estimator's own.
+        The weights it was fitted with, by which a row counts as more or less precise:
+        one row still. Class weights are the estimator's own.
+    freq_weights : array-like of shape (n,), optional
+        How many equal observations each row stands for, whole numbers, where the model
+        was fitted with ``sample_weight * freq_weights``. All results are then those of
+        the rows repeated so often (``numpy.repeat``), given once a row: scores,
+        `leave_one_out`, leverages and diagnostics of one of its observations;
+        covariances and dispersions of all. Groups, most influential and flipping sets
+        take rows with all their observations. GLM results of statsmodels have theirs.
     backend : {"auto", "cpu", "cuda", "numpy"}
         ``"auto"`` is ``"cuda"`` for an `X` that lies in a GPU's memory (CuPy, PyTorch,
         anything with DLPack), else ``"cpu"``. ``"cuda"`` with an `X` of the host copies
@@ -356,10 +364,11 @@ class Influence(Labels, Perturbations):
         kind : {"sandwich", "model", "jackknife"}
             ``"model"``: H^-1 times the dispersion (for gaussian outputs the weighted
             residual sum of squares over n - q, counting rows of positive weight; 1 for
-            the others). ``"sandwich"``: H^-1 (sum g g') H^-1, the infinitesimal
-            jackknife (Jaeckel 1972; White's HC0). ``"jackknife"``: (n - 1) / n times
-            the sum of squares, about their mean, of the parameters' changes without
-            each row, by one Newton step (exact for gaussian models).
+            the others; or what statsmodels results give as their scale).
+            ``"sandwich"``: H^-1 (sum g g') H^-1, the infinitesimal jackknife (Jaeckel
+            1972; White's HC0). ``"jackknife"``: (n - 1) / n times the sum of squares,
+            about their mean, of the parameters' changes without each row, by one Newton
+            step (exact for gaussian models).
 
         Returns
         -------
@@ -383,8 +392,14 @@ class Influence(Labels, Perturbations):
             if self._data.weights is not None:
                 used = self._data.weights[:, 0] > 0
             deltas = deltas[used]
-            deltas -= deltas.mean(axis=0)
-            n = len(deltas)
+            if self._data.counts is None:
+                deltas -= deltas.mean(axis=0)
+                n = len(deltas)
+            else:
+                times = self._data.counts[used]
+                n = times.sum()
+                deltas -= (times[:, None] * deltas).sum(axis=0) / n
+                deltas *= np.sqrt(times)[:, None]
             return np.asarray((n - 1) / n * (deltas.T @ deltas))
         inverse = self._engine.inverse_hessian()
         if kind == "model":
@@ -394,16 +409,20 @@ class Influence(Labels, Perturbations):
 
     def _dispersion(self) -> FloatArray:
         """Return the dispersion of each output (K,)."""
+        if self._data.dispersion is not None:
+            return np.full(self.model.n_outputs, self._data.dispersion)
         if self.model.family != "gaussian":
             return np.ones(self.model.n_outputs)
         errors = self._engine.linear_predictor - self._data.y
         weights = self._data.weights
         s = np.ones((self.n_rows, 1)) if weights is None else weights
-        freedom = int((s > 0).sum()) - self.model.theta.shape[1]
+        counts = self._data.counts
+        times = np.ones((self.n_rows, 1)) if counts is None else counts[:, None]
+        freedom = int(times[s > 0].sum()) - self.model.theta.shape[1]
         if freedom <= 0:
             raise ValueError(
                 "kind: 'model' needs more rows of positive weight than columns, "
                 f"got {freedom + self.model.theta.shape[1]} rows and "
                 f"{self.model.theta.shape[1]} columns"
             )
-        return np.asarray((s * errors**2).sum(axis=0) / freedom)
+        return np.asarray((times * s * errors**2).sum(axis=0) / freedom)

@@ -214,7 +214,8 @@ def _mean_scores(
 ) -> FloatArray:
     out = np.empty((1, len(data.X)), dtype=data.X.dtype)
     engine.mean_scores(*test, out)
-    return np.asarray(out[0], dtype=np.float64)
+    scores = np.asarray(out[0], dtype=np.float64)
+    return scores if data.counts is None else scores * data.counts
 
 
 def _choose_greedily(
@@ -359,7 +360,8 @@ def _gains(
             row[old], row[other] = x, -x
     out = np.empty((len(others), len(data.X)), dtype=data.X.dtype)
     engine.gradient_scores(G.reshape(len(others), K * q), out)
-    return -out.astype(np.float64)
+    gains = -out.astype(np.float64)
+    return gains if data.counts is None else gains * data.counts
 
 
 def _lead(eta: FloatArray, old: int, other: int) -> float:

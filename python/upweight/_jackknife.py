@@ -114,7 +114,8 @@ def prediction_intervals(
     R_i + c_i(x), the lower one mu(x) less the rank-th smallest R_i - c_i(x). Test rows
     go in blocks, so that memory is that of `_BLOCK_BYTES` and the result.
     """
-    sets, n = found.sets, len(found.data.X)
+    sets, counts = found.sets, found.data.counts
+    n = len(found.data.X) if counts is None else int(counts.sum())
     _check_optima(found)
     test, no_target, of = found.targets.rows(X_test, None, "margin")
     model = found.model
@@ -124,6 +125,9 @@ def prediction_intervals(
     if rank <= n:
         errors = np.abs(found.data.y[sets.members] - found.margins())[:, 0]
         owner = np.repeat(np.arange(len(sets)), np.diff(sets.offsets))
+        if counts is not None:  # each observation has an error
+            times = counts[sets.members].astype(np.intp)
+            errors, owner = np.repeat(errors, times), np.repeat(owner, times)
         order = np.argsort(errors)
         errors, owner = errors[order], owner[order]
         at_once = max(1, min(_BLOCK_BYTES, available_memory() // 8) // (24 * n))

@@ -90,6 +90,18 @@ class LeftOut:
             )
         return class_probabilities(family, self.margins())
 
+    def predictions(self) -> NDArray[Any]:
+        """Return what the model's `predict` says at `margins` (M,) or (M, K)."""
+        eta = self.margins()
+        lost = np.isnan(eta).any(axis=1)
+        if self.model.classes is not None and lost.any():
+            raise ValueError(
+                "prediction: expected an optimum without every row or group, got none "
+                f"without that of row {self.sets.members[lost.argmax()]}, hence no "
+                "label; margin is NaN there and has all others"
+            )
+        return self.model.predict_at(eta)
+
     def losses(self) -> FloatArray:
         """Return the members' losses, without row weights (M,)."""
         y = self.data.y[self.sets.members]
@@ -190,6 +202,11 @@ class LeaveOneOut(_LeftOutSets):
     probability : ndarray of shape (r, n_classes), float64
         Its class probabilities, held out, in the order of the model's `classes`:
         what cleanlab's ``find_label_issues`` takes for out-of-sample ones.
+    prediction : ndarray of shape (r,), or (r, K)
+        What the model's ``predict`` says of the row, held out: the label of a
+        classifier, else the mean, ``exp(margin)`` for Poisson models (its error is at
+        most ``prediction * expm1(error_bound)``) and the probability of 1 for binomial
+        models without classes. ValueError for labels where a row has no optimum.
     loss : ndarray of shape (r,), float64
         Its loss, held out, without the row's weight (nats; half squares for
         gaussian).
@@ -211,6 +228,12 @@ class LeaveOneOut(_LeftOutSets):
 
     Notes
     -----
+    The model without a row minimises the same objective less that row's loss: the
+    penalty `l2`, all other rows' weights, a kernel and what a pipeline learned stay as
+    they are. A refit by an estimator that sets some of these by the rows it gets is
+    another model: a penalty on the mean loss grows with their number, and balanced
+    class weights and ``gamma="scale"`` are computed anew.
+
     Losses with ``|l'''| <= M l''`` have Hessians that change by at most a factor
     ``exp(M |u|)`` when linear predictors move by u. So a point where the gradient
     without row i is small in the norm of the inverse Hessian is near the optimum, by a
@@ -236,6 +259,11 @@ class LeaveOneOut(_LeftOutSets):
     def probability(self) -> FloatArray:
         """Held-out class probabilities."""
         return self._found.probabilities()
+
+    @cached_property
+    def prediction(self) -> NDArray[Any]:
+        """Held-out labels, or means."""
+        return self._found.predictions()
 
     @cached_property
     def loss(self) -> FloatArray:
@@ -278,7 +306,7 @@ class LeaveGroupOut(_LeftOutSets):
         Labels of the groups, or their numbers when row numbers were given.
     rows : list of ndarray
         The training rows of each group.
-    margin, probability, loss : list of ndarray
+    margin, probability, prediction, loss : list of ndarray
         Of each group's rows, held out, as in :class:`LeaveOneOut`.
     error_bound : ndarray of shape (g,), float64
         Every entry of the group's margins is within this of the truth.
@@ -311,6 +339,11 @@ class LeaveGroupOut(_LeftOutSets):
     def probability(self) -> list[FloatArray]:
         """Held-out class probabilities of each group's rows."""
         return self._found.sets.split(self._found.probabilities())
+
+    @cached_property
+    def prediction(self) -> list[NDArray[Any]]:
+        """Held-out labels, or means, of each group's rows."""
+        return self._found.sets.split(self._found.predictions())
 
     @cached_property
     def loss(self) -> list[FloatArray]:

@@ -12,7 +12,7 @@ from ._certified import check_steps
 from ._deletion import Deletion
 from ._diagnostics import Diagnostics
 from ._fitted import Fitted
-from ._groups import group_sums, score_blocks
+from ._groups import group_sums, of_all_copies, score_blocks
 from ._influential_set import FlipSet, InfluentialSet, flip_set, influential_set
 from ._jackknife import (
     PredictionIntervals,
@@ -56,8 +56,9 @@ class Removals(Fitted):
         Returns
         -------
         LeaveOneOut
-            Held-out linear predictors, probabilities and losses; bounds; the route
-            each row took. ``.coef()`` and ``.scores(X_test, y_test)`` go further.
+            Held-out linear predictors, predictions, probabilities and losses; bounds;
+            the route each row took. The penalty and other rows' weights are held.
+            ``.coef()`` and ``.scores(X_test, y_test)`` go further.
 
         Raises
         ------
@@ -248,6 +249,7 @@ class Removals(Fitted):
         m, fill = score_blocks(self._engine, self._targets, X_test, y_test, of, method)
         out = self._allocate((m, len(sets)), out)
         limit = min(self._max_memory, available_memory())
+        fill = of_all_copies(fill, self._data.counts)
         group_sums(fill, sets, self.n_rows, limit, out)
         return out
 

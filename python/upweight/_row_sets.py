@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class RowSets:
-    """Set b is ``members[offsets[b] : offsets[b + 1]]``."""
+    """Set b is ``members[offsets[b] : offsets[b + 1]]``.
+
+    A row that stands for several observations leaves with all of them, `whole`, or is
+    one observation less.
+    """
 
     members: NDArray[np.int64]
     offsets: NDArray[np.int64]
+    whole: bool = True
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -26,13 +31,14 @@ class RowSets:
 
 
 def single_rows(rows: Any, n: int) -> RowSets:
-    """Return each of `rows`, or of all n, as a set of its own."""
+    """Return each of `rows`, or of all n, as a set of its own: one observation."""
     members = (
         np.arange(n, dtype=np.int64)
         if rows is None
         else check_row_numbers(rows, n, "rows")
     )
-    return RowSets(members, np.arange(len(members) + 1, dtype=np.int64))
+    offsets = np.arange(len(members) + 1, dtype=np.int64)
+    return RowSets(members, offsets, whole=False)
 
 
 def row_groups(groups: Any, n: int) -> tuple[NDArray[Any], RowSets]:

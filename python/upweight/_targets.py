@@ -23,11 +23,13 @@ class TargetRows:
     def __init__(
         self,
         model: LinearModel,
+        read: Callable[[Any, str], Any],
         transform: Callable[[Any], Any],
         column_names: tuple[str, ...] | None,
         dtype: Any,
     ) -> None:
         self._model = model
+        self._read = read
         self._transform = transform
         self._column_names = column_names
         self._dtype = dtype
@@ -60,6 +62,7 @@ class TargetRows:
         """Return features (m, p) of the rows that a user calls `name`."""
         if X is None:
             raise TypeError(f"{name}: expected rows, got None")
+        X = self._read(X, name)
         check_columns(X, self._column_names, name)
         if self._model.kernel is not None:
             return self._model.kernel(self._transform(X), name)

@@ -26,6 +26,10 @@ def _identity(X: Any) -> Any:
     return X
 
 
+def _as_given(X: Any, name: str) -> Any:
+    return X
+
+
 @dataclass(frozen=True)
 class Adapted:
     """What an adapter returns.
@@ -40,6 +44,18 @@ class Adapted:
     sample_weight : ndarray of shape (n,) or None
         Row weights s_i of the objective: the given ones times class weights
         and whatever else the estimator multiplies its losses with.
+    counts : ndarray of shape (n,) or None
+        How many equal observations each row stands for (frequency weights);
+        `sample_weight` is the weight of all of them. None: one each.
+    dispersion : float or None
+        The dispersion phi that the results give, for covariances and diagnostics. None:
+        that of the family, 1 or estimated.
+    index : pandas.Index or None
+        Labels of the rows, where X carries none.
+    read : callable
+        ``read(rows, name)``: new rows, as the estimator's ``predict`` takes them, in
+        the form that X has (of a formula: its columns); the rows themselves by default.
+        `name` is the argument that an error is about.
     transform : callable
         Maps raw rows to the features that the linear model sees (the earlier
         steps of a pipeline); the identity by default.
@@ -53,6 +69,10 @@ class Adapted:
     X: Any
     y: Any
     sample_weight: NDArray[np.float64] | None = None
+    counts: NDArray[np.float64] | None = None
+    dispersion: float | None = None
+    index: Any = None
+    read: Callable[[Any, str], Any] = field(default=_as_given)
     transform: Callable[[Any], Any] = field(default=_identity)
     smoothed: bool = False
 

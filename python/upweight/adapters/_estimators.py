@@ -33,6 +33,7 @@ def class_weights(
 
     ``"balanced"`` weighs by the weighted counts of the classes in logistic regression
     from 1.7 on (where `compute_class_weight` takes sample weights), else by counts.
+    They are those of all rows, also where rows are left out.
     """
     class_weight = estimator.class_weight
     if not class_weight:

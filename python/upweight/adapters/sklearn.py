@@ -88,7 +88,7 @@ def adapt_tweedie(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapted
     """Poisson (power 1, log link) and normal (power 0, identity link) regression.
 
     l2 = alpha times the sum of the weights: scikit-learn averages the losses, this
-    library sums them.
+    library sums them. Leaving rows out holds that l2; a refit has less.
     """
     check_fitted(estimator)
     power = getattr(estimator, "power", 1)
