@@ -8,9 +8,9 @@ import math
 import numpy as np
 
 from upweight import _core
+from upweight._arrays import to_rows
 from upweight._place import host
 from upweight._sparse import core_rows
-from upweight._validate import to_rows
 
 from .. import machine, workloads
 from ..runner import Case, Faster, Floor, Prepared

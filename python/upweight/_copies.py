@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arrays import to_numbers
 from ._device import DeviceRows
 from ._engine import Solving, Top, TrainingData
 from ._model import FloatArray
 from ._row_sets import RowSets
 from ._solver import Progress, Solves
 from ._sparse import Rows, SparseRows, dense
-from ._validate import to_numbers
 
 _BLOCK_BYTES = 2**27  # of scores, or of gradients, at a time
 

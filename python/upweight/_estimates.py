@@ -6,14 +6,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
-import numpy as np
-
 from ._leverage import LeverageEstimate, estimate_leverage
 from ._lissa import LissaEngine, ScoreEstimate
 from ._model import FloatArray
 from ._removals import Removals
 from ._solver import Progress, progress_bar
-from ._validate import check_count
+from ._validate import check_count, check_seed
 
 
 class Estimates(Removals):
@@ -125,14 +123,9 @@ class Estimates(Removals):
             raise ValueError(
                 "n_probes: expected at least 2, for a standard error, got 1"
             )
-        if (
-            isinstance(seed, bool)
-            or not isinstance(seed, (int, np.integer))
-            or seed < 0
-        ):
-            raise ValueError(f"seed: expected an int >= 0, got {seed!r}")
+        seed = check_seed(seed, "seed")
         with self._bar(progress, count, "leverage estimate") as tell:
-            return estimate_leverage(self._engine, self._data, count, int(seed), tell)
+            return estimate_leverage(self._engine, self._data, count, seed, tell)
 
     def score_estimate(
         self, X_test: Any = None, y_test: Any = None, *, of: Any = "loss"

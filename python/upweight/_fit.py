@@ -9,7 +9,7 @@ from ._config import check_backend
 from ._model import LinearModel
 from ._place import place_of, resolve_backend
 from ._training import prepare, with_kernel
-from ._validate import check_number, resolve_threads
+from ._validate import check_count, check_number, resolve_threads
 
 
 def fit(
@@ -111,6 +111,6 @@ def fit(
     return training.fit(
         penalty,
         training.start(),
-        int(check_number(max_iter, "max_iter", least=1)),
+        check_count(max_iter, "max_iter", most=2**31 - 1, what="Newton steps"),
         place_of(resolve_backend(backend, given), given, resolve_threads(n_threads)),
     )

@@ -13,10 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._arrays import (
+    check_weights,
+    rows_are_single_values,
+    to_numbers,
+    to_rows,
+    transformed,
+)
 from ._config import BACKENDS, check_backend
 from ._copies import Copies, CopiesEngine, check_frequencies
 from ._device import DeviceRows, destination, is_device_array
+from ._encoding import encode_targets
 from ._engine import Engine, Solving, TrainingData, core_engine
+from ._frames import Columns, column_labels, column_names, row_index
 from ._leave_out import LeftOut
 from ._lissa import LissaEngine, check_lissa
 from ._memory import available_memory, check_fits
@@ -33,17 +42,11 @@ from ._sparse import Rows, SparseRows, linear_predictor
 from ._targets import TargetRows
 from ._training import explain_singular, penalty_vector
 from ._validate import (
+    check_bool,
     check_choice,
-    check_columns,
     check_number,
-    check_weights,
-    column_names,
-    encode_targets,
     resolve_threads,
-    row_index,
-    rows_are_single_values,
-    to_numbers,
-    to_rows,
+    show,
 )
 from .adapters import Adapted, adapt
 
@@ -119,6 +122,7 @@ class Fitted:
         check_number(cg_rtol, "cg_rtol")
         check_choice(preconditioner, PRECONDITIONERS, "preconditioner")
         self._lissa = check_lissa(lissa, solver)
+        polish = check_bool(polish, "polish")
         threads = resolve_threads(n_threads)
 
         adapted = _adapt(model, X, y, sample_weight, freq_weights)
@@ -129,13 +133,17 @@ class Fitted:
             raise TypeError(
                 f"{missing}: expected the training data of the model, got None"
             )
-        check_columns(adapted.X, fitted.feature_names, "X")
         self._column_names = fitted.feature_names or column_names(adapted.X)
         self._row_index = row_index(adapted.X)
         if self._row_index is None:
             self._row_index = adapted.index
         self._single_values = rows_are_single_values(adapted.X)
-        features = adapted.transform(adapted.X)
+        columns = adapted.columns or Columns(
+            fitted.feature_names or column_labels(adapted.X),
+            rows_are_values=self._single_values,
+        )
+        taken = columns.take(adapted.X, "X")
+        features = transformed(adapted.transform, taken, "X")
         if fitted.kernel is not None and self._dtype == np.float32:
             raise ValueError(
                 "dtype: expected float64 or None for a kernel model, got 'float32'"
@@ -221,11 +229,7 @@ class Fitted:
             gradient_norm=self.polish.gradient_norm,
         )
         self._targets = TargetRows(
-            self.model,
-            adapted.read,
-            adapted.transform,
-            self._column_names,
-            self._dtype,
+            self.model, adapted.read, adapted.transform, columns, self._dtype
         )
         if self.polish.move > _LARGE_MOVE and not adapted.smoothed:
             warnings.warn(
@@ -403,7 +407,12 @@ def _compared(
 def _check_dtype(dtype: Any) -> Any:
     if dtype is None:
         return None
-    kind = np.dtype(dtype)
+    try:
+        kind = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(
+            f"dtype: expected float32 or float64, got {show(dtype)}"
+        ) from None
     if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype: expected float32 or float64, got {kind}")
     return kind

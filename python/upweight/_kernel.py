@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._arrays import to_numbers, to_rows
 from ._device import DeviceRows
 from ._memory import available_memory, check_fits
 from ._place import place_of
 from ._sparse import Rows, SparseRows, core_rows, dense, in_float64, row_norms
-from ._validate import check_choice, check_count, check_number, resolve_threads, to_rows
+from ._validate import check_choice, check_count, check_number, resolve_threads
 
 FloatArray = NDArray[np.float64]
 KERNELS = ("linear", "rbf", "poly", "precomputed")
@@ -152,16 +153,14 @@ class KernelMap:
                 left, right, place_of("cpu", beside, resolve_threads(None)),
                 self.kind, self.gamma, self.coef0, self.degree,
             )  # fmt: skip
-        found = np.asarray(self.kind(_as_scipy(rows), _as_scipy(self.rows)))
+        found = to_numbers(self.kind(_as_scipy(rows), _as_scipy(self.rows)), "kernel")
         expected = (len(rows), len(self.rows))
         if found.shape != expected:
             raise ValueError(
                 f"kernel: expected the function to return shape {expected} for {name} "
                 f"and the training rows, got {found.shape}"
             )
-        if found.dtype.kind not in "fiub":
-            raise TypeError(f"kernel: expected numbers, got dtype {found.dtype}")
-        found = np.ascontiguousarray(found, dtype=np.float64)
+        found = np.ascontiguousarray(found)
         if not np.isfinite(found).all():
             raise ValueError("kernel: expected finite numbers, got NaN or infinity")
         return found

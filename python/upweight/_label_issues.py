@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._encoding import decode_targets, given_classes
 from ._engine import TrainingData
 from ._leave_out import LeaveOneOut, class_probabilities, row_losses
 from ._model import FloatArray
 from ._residuals import deviance
 from ._results import import_pandas
-from ._validate import decode_targets, given_classes
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import reference
+from ._encoding import encode_targets
 from ._engine import TrainingData
 from ._estimates import Estimates
 from ._label_issues import (
@@ -20,7 +21,7 @@ from ._label_issues import (
     rank,
 )
 from ._model import FloatArray
-from ._validate import check_choice, check_count, encode_targets
+from ._validate import check_choice, check_count
 
 _BLOCK_BYTES = 2**27  # of the gradients of some test rows
 

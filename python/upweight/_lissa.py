@@ -18,7 +18,7 @@ from ._engine import Solving, TrainingData
 from ._model import FloatArray
 from ._solver import Progress
 from ._sparse import Rows, row_norms
-from ._validate import check_number
+from ._validate import check_count, check_number, show
 from .errors import NotConvergedError
 
 
@@ -82,23 +82,22 @@ def check_lissa(options: Mapping[str, Any] | None, solver: str) -> LissaOptions 
     if solver != "lissa":
         if options is not None:
             raise ValueError(
-                f"lissa: expected None with solver={solver!r}, got {options!r}"
+                f"lissa: expected None with solver={solver!r}, got {show(options)}"
             )
         return None
     given = {} if options is None else options
     if not isinstance(given, Mapping):
-        raise TypeError(f"lissa: expected a dict of options, got {given!r}")
+        raise TypeError(f"lissa: expected a dict of options, got {show(given)}")
     known = [field.name for field in fields(LissaOptions)]
-    unknown = sorted(set(given) - set(known))
+    unknown = [name for name in given if name not in known]
     if unknown:
-        raise ValueError(f"lissa: expected options of {known}, got {unknown}")
+        raise ValueError(f"lissa: expected options of {known}, got {show(unknown)}")
     for name, least in {"depth": 1, "repeats": 2, "batch": 1, "seed": 0}.items():
         value = given.get(name, least)
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"lissa[{name!r}]: expected an int, got {value!r}")
-        if value < least:
-            raise ValueError(f"lissa[{name!r}]: expected at least {least}, got {value}")
-    if given.get("scale") is not None and not check_number(given["scale"], "scale") > 0:
+        called = f"lissa[{name!r}]"
+        check_count(value, called, least=least, most=2**63 - 1, what="an int64")
+    scale = given.get("scale")
+    if scale is not None and not check_number(scale, "lissa['scale']") > 0:
         raise ValueError(f"lissa['scale']: expected more than 0, got {given['scale']}")
     return LissaOptions(**given)
 

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from . import _core
+from ._arrays import to_array
 from ._config import check_backend
 from ._engine import TrainingData, core_engine
+from ._frames import plain
 from ._leave_out import ROUTES, row_losses
 from ._memory import available_memory, check_fits
 from ._model import FloatArray, LinearModel
@@ -21,7 +23,7 @@ from ._place import place_of, resolve_backend
 from ._ridge_path import RidgePath, ridge_path
 from ._sparse import SparseRows
 from ._training import Training, penalty_vector, prepare
-from ._validate import check_number, resolve_threads
+from ._validate import check_bool, check_number, resolve_threads
 
 _MAX_ITER = 100
 _REFINED_BYTES = 2**31  # that refined rows may take, left out at a time
@@ -194,8 +196,7 @@ def loo_path(
     """
     penalties = _check_penalties(l2s)
     check_number(tol, "tol")
-    if not isinstance(keep_rows, (bool, np.bool_)):
-        raise TypeError(f"keep_rows: expected True or False, got {keep_rows!r}")
+    keep_rows = check_bool(keep_rows, "keep_rows")
     threads = resolve_threads(n_threads)
     check_backend(backend, ("cpu", "cuda"))
     training = prepare(X, y, family, fit_intercept, sample_weight, temperature)
@@ -209,14 +210,14 @@ def loo_path(
         )
     # sparse columns cannot be centred: each penalty is then a fit of its own
     if family == "gaussian" and not isinstance(training.X, SparseRows):
-        found = ridge_path(training, penalties, bool(keep_rows))
+        found = ridge_path(training, penalties, keep_rows)
         models = [
             training.model(theta, float(l2))
             for theta, l2 in zip(found.theta, penalties, strict=True)
         ]
     else:
         place = place_of(resolve_backend(backend, training.X), training.X, threads)
-        found, models = _warm_path(training, penalties, tol, bool(keep_rows), place)
+        found, models = _warm_path(training, penalties, tol, keep_rows, place)
     return LooPath(
         penalties,
         found.loss,
@@ -229,7 +230,7 @@ def loo_path(
 
 
 def _check_penalties(l2s: Any) -> FloatArray:
-    values = np.asarray(l2s)
+    values = plain(to_array(l2s, "l2s"))
     if values.ndim != 1 or values.size == 0:
         raise ValueError(
             f"l2s: expected penalties in one dimension, at least one, "

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arrays import to_numbers, to_rows
+from ._encoding import check_labels, unique_labels
 from ._family import family_of
+from ._frames import Columns
 from ._kernel import KernelMap
 from ._sparse import Rows, linear_predictor
-from ._validate import check_columns, resolve_threads, to_rows
+from ._validate import check_bool, check_number, resolve_threads, show
 
 FloatArray = NDArray[np.float64]
 
@@ -25,6 +28,12 @@ class LinearModel:
     estimators. Its parameters minimise, over K outputs and q columns,
 
     ``sum_i s_i l(y_i, eta_i) + 1/2 l2 sum |coef|^2 + 1/2 intercept_l2 |intercept|^2``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For parameters that are not finite numbers of shape (K, q), penalties that are
+        negative, and labels or names that do not fit them.
 
     Attributes
     ----------
@@ -41,9 +50,11 @@ class LinearModel:
     intercept_l2 : float
         Penalty on the intercept, 0 for all but a few solvers.
     classes : ndarray of shape (n_classes,) or None
-        Labels of a classifier, sorted; None for a regression.
+        Labels of a classifier, sorted; None for a regression, of proportions too.
     feature_names : tuple of str or None
-        Column names of the training frame, when it had any.
+        Column names of the training frame, when it had any (labels of another type as
+        they are). Frames of other rows are read by them: in any order, with columns
+        beside them that are left out.
     kernel : KernelMap or None
         Of a kernel model: its features are a row's kernel with each of the n training
         rows, its coefficients the dual ones, and the penalty is l2 coef' K coef.
@@ -62,14 +73,34 @@ class LinearModel:
     l2: float
     intercept_l2: float = 0.0
     classes: NDArray[Any] | None = None
-    feature_names: tuple[str, ...] | None = None
+    feature_names: tuple[Any, ...] | None = None
     kernel: KernelMap | None = None
     n_iter: int | None = field(default=None)
     gradient_norm: float | None = field(default=None)
     temperature: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "family", family_of(self.family, self.temperature))
+        def take(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        take("family", family_of(self.family, self.temperature))
+        take("fit_intercept", check_bool(self.fit_intercept, "fit_intercept"))
+        for name in ("l2", "intercept_l2"):
+            take(name, check_number(getattr(self, name), name))
+        take("theta", _checked_parameters(self.theta))
+        take("classes", _checked_classes(self.classes, self.family, self.n_outputs))
+        names = self.feature_names
+        if names is not None and self.kernel is None:
+            if not isinstance(names, (tuple, list)):
+                raise TypeError(
+                    f"feature_names: expected a tuple of names, got {show(names)}"
+                )
+            if len(names) != self.n_features:
+                raise ValueError(
+                    f"feature_names: expected {self.n_features} names, one for each "
+                    f"column of theta but the intercept, got {len(names)}"
+                )
+            take("feature_names", tuple(names))
 
     @property
     def n_features(self) -> int:
@@ -100,7 +131,7 @@ class LinearModel:
 
     def linear_predictor(self, X: Any) -> FloatArray:
         """Return eta, float64 of shape (m, K), for the rows of `X` (m, p)."""
-        check_columns(X, self.feature_names, "X")
+        X = Columns(self.feature_names).take(X, "X")
         if self.kernel is not None:
             rows: Rows = self.kernel(X)
         else:
@@ -155,6 +186,47 @@ class LinearModel:
         if self.family == "binomial":
             return _sigmoid(eta)
         return eta
+
+
+def _checked_parameters(theta: Any) -> FloatArray:
+    """Return parameters (K, q), themselves where they are float64."""
+    array = to_numbers(theta, "theta")
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(
+            "theta: expected shape (K, q), a row of parameters for each of K outputs, "
+            f"got shape {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        row, column = np.argwhere(~np.isfinite(array))[0]
+        raise ValueError(
+            f"theta: expected finite numbers, got {array[row, column]} at row {row}, "
+            f"column {column}"
+        )
+    return array
+
+
+def _checked_classes(classes: Any, family: str, outputs: int) -> NDArray[Any] | None:
+    """Return the sorted labels of a classifier, as many as its outputs tell apart."""
+    if family == "multinomial" and outputs < 2:
+        raise ValueError(
+            f"theta: expected a row for each of two classes or more of a multinomial, "
+            f"got {outputs}"
+        )
+    count = 2 if outputs == 1 else outputs
+    if classes is None:
+        if family == "multinomial":
+            raise ValueError(
+                f"classes: expected the {count} labels of a multinomial, got None"
+            )
+        return None
+    labels = check_labels(classes, count, "classes")
+    different = unique_labels(labels, "classes")
+    if len(different) < count or (different != labels).any():
+        raise ValueError(
+            f"classes: expected {count} different labels, sorted, "
+            f"got {show(labels.tolist())}"
+        )
+    return labels
 
 
 def _sigmoid(eta: FloatArray) -> FloatArray:

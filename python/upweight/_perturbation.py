@@ -16,6 +16,7 @@ from ._memory import available_memory, check_fits
 from ._model import FloatArray
 from ._row_sets import check_row_numbers
 from ._sparse import Rows, core_rows, in_float64, linear_predictor
+from ._validate import check_function
 from .errors import UnsupportedModelError
 
 
@@ -97,6 +98,8 @@ class Perturbations(Fitted):
                 "explicit features"
             )
         chosen = check_row_numbers(rows, self.n_rows, "rows")
+        if vjp is not None:
+            check_function(vjp, "vjp")
         p = model.n_features
         check_fits(
             16 * len(chosen) * p,

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from ._arrays import to_array
 from ._certified import check_steps
 from ._deletion import Deletion
 from ._diagnostics import Diagnostics
 from ._fitted import Fitted
+from ._frames import is_frame, is_series
 from ._groups import group_sums, of_all_copies, score_blocks
 from ._influential_set import FlipSet, InfluentialSet, flip_set, influential_set
 from ._jackknife import (
@@ -28,6 +29,7 @@ from ._sparse import is_sparse
 from ._targets import METHODS, TARGETS
 from ._training import explain_singular
 from ._validate import (
+    check_bool,
     check_choice,
     check_count,
     check_number,
@@ -319,8 +321,8 @@ class Removals(Fitted):
         check_choice(of, TARGETS, "of")
         check_choice(direction, ("raise", "lower"), "direction")
         check_number(tol, "tol")
+        refit = self._make_engine if check_bool(greedy, "greedy") else None
         test = self._targets.rows(X_test, y_test, of)
-        refit = self._make_engine if greedy else None
         with explain_singular(self.model.n_features, self._column_names):
             return influential_set(
                 self._at_optimum(), self._engine, refit, self._leave_out, test, count,
@@ -398,9 +400,12 @@ class Removals(Fitted):
         """Return a row that is given alone as rows, of which it is the only one."""
         if self._single_values:
             return [x] if isinstance(x, (str, bytes, dict)) else x
-        if np.ndim(x) != 1:
+        if is_sparse(x):
+            return x.reshape(1, -1) if x.ndim == 1 else x
+        if is_series(x) or is_frame(x):
             return x
-        return x.reshape(1, -1) if is_sparse(x) else np.asarray(x)[None, :]
+        array = to_array(x, "x")
+        return array[None, :] if array.ndim == 1 else x
 
     def diagnostics(self) -> Diagnostics:
         """Return regression diagnostics of every training row, without a refit.

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ._validate import check_bool
+
 PRECONDITIONERS = ("auto", "nystroem", "jacobi")
 
 Progress = Callable[[int], object] | None
@@ -81,9 +83,7 @@ def progress_bar(
 
     A factor solves all at once: its solvers have nothing to show.
     """
-    if not isinstance(wanted, bool):
-        raise TypeError(f"progress: expected True or False, got {wanted!r}")
-    if not wanted:
+    if not check_bool(wanted, "progress"):
         yield None
         return
     try:

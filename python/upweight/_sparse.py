@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._device import DeviceRows
+from ._validate import show
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +135,13 @@ def sparse_frame(X: Any) -> Any:
     if not (hasattr(accessor, "to_coo") and hasattr(X, "columns") and 0 not in X.shape):
         return None
     # NaN left out is a missing number, which the dense way names
-    zeros = all(getattr(dtype, "fill_value", None) == 0 for dtype in X.dtypes)
-    return accessor.to_coo() if zeros else None
+    kinds = set(X.dtypes)
+    if not all(getattr(dtype, "fill_value", None) == 0 for dtype in kinds):
+        return None
+    common = np.result_type(*(dtype.subtype for dtype in kinds))
+    if len(kinds) > 1 and common.kind in "fiub":  # pandas would make objects of them
+        X = X.astype(type(next(iter(kinds)))(common, common.type(0)))
+    return X.sparse.to_coo() if common.kind in "fiub" else None
 
 
 def to_sparse_rows(X: Any, name: str, dtype: Any) -> SparseRows:
@@ -145,6 +151,7 @@ def to_sparse_rows(X: Any, name: str, dtype: Any) -> SparseRows:
     other formats and int64 indices are copied once. Duplicates are summed and columns
     sorted in a copy, as scipy does.
     """
+    _check_kept_arrays(X, name)
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(
             f"{name}: expected 2 dimensions, at least one row and one column, "
@@ -197,8 +204,30 @@ def _parts(csr: Any) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     )
 
 
+def _check_kept_arrays(X: Any, name: str) -> None:
+    """Raise TypeError unless the arrays of a matrix, which anybody may set, are some.
+
+    Those of rows are one-dimensional: even to ask for the dtype needs them.
+    """
+    parts = {"bsr": ("indices", "indptr"), "coo": ("data", "row", "col")}
+    flat = parts.get(X.format, ("data", "indices", "indptr"))
+    if X.format not in ("csr", "csc", "bsr", "coo"):
+        return
+    if X.format == "coo" and X.ndim != 2:
+        return
+    for part in flat:
+        values = getattr(X, part)
+        if type(values) is not np.ndarray or values.ndim != 1:
+            raise TypeError(
+                f"{name}: expected {part} to be an array of one dimension, "
+                f"got {show(values)}"
+            )
+
+
 def _check_parts(X: Any, name: str, kind: str, n: int, width: int) -> None:
-    """Raise ValueError for arrays that are not those of a compressed matrix."""
+    """Raise an error for arrays that are not those of a compressed matrix."""
+    if X.indptr.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected indptr of integers, got {X.indptr.dtype}")
     if len(X.indptr) != n + 1 or X.indptr[0] != 0:
         first = f" from {X.indptr[0]} on" if len(X.indptr) else ""
         raise ValueError(

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ._device import to_host
+from ._arrays import to_array, to_matrix, to_rows, transformed
+from ._encoding import encode_targets
+from ._frames import Columns
 from ._model import FloatArray, LinearModel
-from ._sparse import Rows, is_sparse
-from ._validate import check_choice, check_columns, encode_targets, to_matrix, to_rows
+from ._sparse import Rows
+from ._validate import check_choice
 
 TARGETS = ("loss", "margin", "probability")
 METHODS = ("influence", "one_step", "exact")
@@ -25,13 +27,13 @@ class TargetRows:
         model: LinearModel,
         read: Callable[[Any, str], Any],
         transform: Callable[[Any], Any],
-        column_names: tuple[str, ...] | None,
+        columns: Columns,
         dtype: Any,
     ) -> None:
         self._model = model
         self._read = read
         self._transform = transform
-        self._column_names = column_names
+        self._columns = columns
         self._dtype = dtype
 
     def rows(self, X_test: Any, y_test: Any, of: str) -> tuple[Rows, FloatArray, str]:
@@ -62,12 +64,12 @@ class TargetRows:
         """Return features (m, p) of the rows that a user calls `name`."""
         if X is None:
             raise TypeError(f"{name}: expected rows, got None")
-        X = self._read(X, name)
-        check_columns(X, self._column_names, name)
+        taken = self._columns.take(self._read(X, name), name)
+        features = transformed(self._transform, taken, name)
         if self._model.kernel is not None:
-            return self._model.kernel(self._transform(X), name)
+            return self._model.kernel(features, name)
         return to_rows(
-            self._transform(X),
+            features,
             name,
             dtype=self._dtype,
             columns=self._model.n_features,
@@ -90,8 +92,9 @@ class TargetRows:
                 f"method: expected 'influence' with gradients, got {method!r}"
             )
         K, q = self._model.theta.shape
-        of = to_host(of)
-        array = of if is_sparse(of) else np.asarray(of)  # to_matrix refuses it
+        array = to_array(of, "of")
+        if array.ndim == 0:
+            check_choice(of, TARGETS, "of")
         if array.ndim == 3 and array.shape[1:] == (K, q):
             array = array.reshape(len(array), K * q)
         return to_matrix(array, "of", dtype=np.float64, columns=K * q)

@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._arrays import check_weights, to_array, to_rows
 from ._device import DeviceRows
+from ._encoding import are_proportions, check_labels, encode_targets, unique_labels
 from ._family import DEFAULT_TEMPERATURE, FAMILIES, core_family, family_of
+from ._frames import column_labels
 from ._kernel import KernelMap, make_kernel
 from ._memory import available_memory
 from ._model import FloatArray, LinearModel
@@ -21,15 +24,7 @@ from ._orthogonal_rows import row_space
 from ._plan import choose_for_fit, device_bytes, shape_of
 from ._row_space import RowSpace
 from ._sparse import Rows, core_rows
-from ._validate import (
-    check_choice,
-    check_labels,
-    check_weights,
-    column_names,
-    encode_targets,
-    to_rows,
-    unique_labels,
-)
+from ._validate import check_bool, check_choice
 from .errors import NotConvergedError
 
 
@@ -44,7 +39,7 @@ class Training:
     outputs: int
     fit_intercept: bool
     classes: NDArray[Any] | None
-    names: tuple[str, ...] | None
+    names: tuple[Any, ...] | None
     kernel: KernelMap | None = None
     row_gram: FloatArray | None = None  # (n, n), where the dual solves
     row_error: float = 0.0  # as in TrainingData
@@ -208,25 +203,30 @@ def prepare(
 ) -> Training:
     """Check the data of a fit and code its targets."""
     check_choice(family, FAMILIES, "family")
+    fit_intercept = check_bool(fit_intercept, "fit_intercept")
     if family == "smooth_hinge" and temperature is None:
         temperature = DEFAULT_TEMPERATURE
     family = family_of(family, temperature)
     rows = to_rows(X, "X")
     n = rows.shape[0]
     weights = check_weights(sample_weight, n)
+    y = to_array(y, "y")
+    outputs = y.shape[1] if y.ndim == 2 else 1
+    if outputs == 0 or (family == "poisson" and outputs != 1):
+        raise ValueError(f"y: expected shape ({n},), got {y.shape}")
     classes: NDArray[Any] | None = None
     if family in ("binomial", "multinomial", "smooth_hinge"):
-        classes = unique_labels(check_labels(y, n, "y"), "y")
+        y = check_labels(y, n, "y")
+        outputs = 1
+        if family != "binomial" or not are_proportions(y):
+            classes = unique_labels(y, "y")
+    if classes is not None:
         if family != "multinomial" and len(classes) != 2:
             raise ValueError(
                 f"y: expected two classes for family={family!r}, got {len(classes)}; "
                 "use family='multinomial'"
             )
         outputs = len(classes) if family == "multinomial" else 1
-    else:
-        outputs = np.shape(y)[1] if np.ndim(y) == 2 else 1
-        if family == "poisson" and outputs != 1:
-            raise ValueError(f"y: expected shape ({n},), got {np.shape(y)}")
     targets = encode_targets(y, family, classes, outputs, n, "y")
     _check_weighted_classes(targets, weights, classes, outputs)
     return Training(
@@ -235,15 +235,15 @@ def prepare(
         weights,
         family,
         outputs,
-        bool(fit_intercept),
+        fit_intercept,
         classes,
-        column_names(X),
+        column_labels(X, named=True),
     )
 
 
 @contextmanager
 def explain_singular(
-    features: int, names: tuple[str, ...] | None, temperature: float | None = None
+    features: int, names: tuple[Any, ...] | None, temperature: float | None = None
 ) -> Iterator[None]:
     """Turn the core's singular Hessian into an error that names the column."""
     try:

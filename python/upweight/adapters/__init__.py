@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._frames import Columns
 from .._model import LinearModel
 from ..errors import UnsupportedModelError
 
@@ -59,6 +60,9 @@ class Adapted:
     transform : callable
         Maps raw rows to the features that the linear model sees (the earlier
         steps of a pipeline); the identity by default.
+    columns : Columns or None
+        The columns that tables of rows must have, by which they are read; None: those
+        named in the model's `feature_names`, else those of X.
     smoothed : bool
         Whether the estimator has a hinge, for which the smooth hinge of `model` stands
         in: its optimum is near the estimator's parameters, not at them, and its
@@ -74,6 +78,7 @@ class Adapted:
     index: Any = None
     read: Callable[[Any, str], Any] = field(default=_as_given)
     transform: Callable[[Any], Any] = field(default=_identity)
+    columns: Columns | None = None
     smoothed: bool = False
 
     def at_temperature(self, temperature: float | None) -> Adapted:

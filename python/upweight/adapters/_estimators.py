@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import to_array, to_numbers
+from .._encoding import check_labels, class_numbers
 from .._model import FloatArray
+from .._validate import show
 from ..errors import UnsupportedModelError
 
 
@@ -16,7 +19,7 @@ def row_weights(X: Any, y: Any, sample_weight: Any) -> FloatArray | None:
     """Return `sample_weight` as float64 (n,), or None when there is none."""
     if sample_weight is None:
         return None
-    weight = np.asarray(sample_weight, dtype=np.float64)
+    weight = to_numbers(sample_weight, "sample_weight")
     n = count_rows(X, y)
     if weight.shape not in ((), (n,)):
         raise ValueError(
@@ -50,23 +53,18 @@ def class_weights(
         options["sample_weight"] = weight if weighted_counts else None
     labels = labels_of(y)
     classes = np.asarray(estimator.classes_)
-    unknown = np.setdiff1d(labels, classes)
-    if unknown.size:
-        raise ValueError(
-            f"y: expected labels of the fitted model, {classes.tolist()}, "
-            f"got {unknown[:5].tolist()}"
-        )
+    numbers = class_numbers(labels, classes, "y")
     per_class = compute_class_weight(class_weight, classes=classes, y=labels, **options)
-    per_row: FloatArray = per_class[np.searchsorted(classes, labels)]
+    per_row: FloatArray = per_class[numbers]
     return np.asarray(per_row if weight is None else weight * per_row, dtype=np.float64)
 
 
 def labels_of(y: Any) -> Any:
     """Return `y` as (n,); a single column is accepted, as scikit-learn does."""
-    labels = np.asarray(y)
-    if labels.ndim != 1 and labels.size != labels.shape[0]:
+    labels = to_array(y, "y")
+    if labels.ndim == 0 or labels.size != labels.shape[0]:
         raise ValueError(f"y: expected one label a row, got shape {labels.shape}")
-    return labels.ravel()
+    return check_labels(labels.ravel(), labels.size, "y")
 
 
 def count_rows(X: Any, y: Any) -> int:
@@ -74,7 +72,11 @@ def count_rows(X: Any, y: Any) -> int:
     rows = X if y is None else y
     if rows is None:
         raise ValueError("y: expected the training targets, got None")
-    return int(rows.shape[0]) if hasattr(rows, "shape") else len(rows)
+    shape = getattr(rows, "shape", None)
+    if shape == () or (shape is None and not hasattr(rows, "__len__")):
+        name = "X" if y is None else "y"
+        raise TypeError(f"{name}: expected an array, got {show(rows)}")
+    return len(rows) if shape is None else int(shape[0])
 
 
 def feature_names(estimator: Any) -> tuple[str, ...] | None:

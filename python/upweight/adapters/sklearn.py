@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import rows_are_single_values, transformed
 from .._family import DEFAULT_TEMPERATURE
+from .._frames import Columns, column_labels
 from .._model import FloatArray, LinearModel
 from . import Adapted, adapt, register_adapter
 from ._estimators import (
@@ -215,11 +217,38 @@ def adapt_pipeline(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Adapte
     for step in steps:
         _check_transformer(estimator, step)
     transform = _Chain(tuple(step.transform for step in steps))
-    inner = adapt(last, None if X is None else transform(X), y, sample_weight)
+    columns = Columns(
+        feature_names(estimator) or column_labels(X),
+        _needed_columns(steps[0]) if steps else None,
+        rows_are_single_values(X),
+    )
+    features = None
+    if X is not None:
+        features = transformed(transform, columns.take(X, "X"), "X")
+    inner = adapt(last, features, y, sample_weight)
     # the last step's names are those of transformed columns, not of the caller's X
     model = replace(inner.model, feature_names=None)
     chain = _Chain((transform, inner.transform))
-    return replace(inner, model=model, X=X, y=y, transform=chain)
+    return replace(inner, model=model, X=X, y=y, transform=chain, columns=columns)
+
+
+def _needed_columns(step: Any) -> frozenset[str] | None:
+    """Return the names of the columns that a first step reads; None where all.
+
+    A ColumnTransformer takes columns by name and does not miss those that it drops.
+    """
+    while hasattr(step, "steps"):
+        step = step.steps[0][1]
+    names = getattr(step, "feature_names_in_", None)
+    read = getattr(step, "_transformer_to_input_indices", None)
+    if names is None or read is None:
+        return None
+    kept = [
+        part
+        for part, transformer, _ in step.transformers_
+        if not (isinstance(transformer, str) and transformer == "drop")
+    ]
+    return frozenset(str(names[j]) for part in kept for j in read.get(part, ()))
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import to_rows
 from .._family import DEFAULT_TEMPERATURE
 from .._kernel import KernelMap
 from .._model import FloatArray, LinearModel
 from .._sparse import Rows
-from .._validate import to_rows
 from . import Adapted, register_adapter
 from ._estimators import (
     check_fitted,

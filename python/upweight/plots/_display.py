@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
 from numpy.typing import NDArray
 
-from .._validate import check_count, to_array
+from .._arrays import to_array
+from .._validate import check_count
 from ._words import wrap
 
 # Okabe and Ito (2008): apart for readers of any colour vision
@@ -107,7 +108,7 @@ def check_index(value: Any, name: str, size: int, what: str) -> int:
 
 def check_names(names: Any, n: int, name: str, what: str) -> NDArray[Any]:
     """Return one entry for each of `n` rows or columns."""
-    array = to_array(names)
+    array = to_array(names, name)
     if array.ndim == 0 or len(array) != n:
         raise ValueError(
             f"{name}: expected {n} entries, one a {what}, got shape {array.shape}"

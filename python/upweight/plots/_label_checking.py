@@ -11,9 +11,9 @@ from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from .._device import to_host
+from .._arrays import to_array, to_numbers
 from .._model import FloatArray
-from .._validate import check_choice, to_numbers
+from .._validate import check_choice
 from ._display import CYCLE, DASHES, GREY, Style, axes_or_new, styled
 
 _FEW = 40  # points of a curve, up to which they are marked
@@ -232,7 +232,7 @@ class LabelCheckingDisplay:
         True
         """
         _check_mapping(rankings, "rankings")
-        mask = np.asarray(to_host(flipped))
+        mask = to_array(flipped, "flipped")
         if mask.dtype != bool:
             raise TypeError(f"flipped: expected booleans, got dtype {mask.dtype}")
         if mask.ndim not in (1, 2) or mask.size == 0:
@@ -338,7 +338,7 @@ def _as_seeds(values: Any, name: str, size: int) -> FloatArray:
 def _check_order(order: Any, name: str, shape: tuple[int, int]) -> NDArray[np.intp]:
     """Return row numbers (1 or seeds, c), none twice in a seed."""
     name = f"rankings[{name!r}]"
-    rows = np.asarray(to_host(order))
+    rows = to_array(order, name)
     if rows.dtype.kind not in "iu":
         raise TypeError(
             f"{name}: expected row numbers, as argsort gives them, "

@@ -11,8 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from .._arrays import to_numbers
 from .._leave_out import ROUTES, LeaveGroupOut, LeaveOneOut
-from .._validate import check_choice, check_number, to_numbers
+from .._validate import check_choice, check_number
 from ._display import (
     BLACK,
     BLUE,

@@ -10,10 +10,11 @@ import numpy as np
 from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
 
+from .._arrays import to_numbers
 from .._diagnostics import Diagnostics
 from .._influence import Influence
 from .._model import FloatArray
-from .._validate import check_number, to_numbers
+from .._validate import check_number
 from ._display import (
     BLUE,
     GREY,

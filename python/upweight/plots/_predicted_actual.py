@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.lines import Line2D
 
+from .._arrays import to_numbers
 from .._model import FloatArray
-from .._validate import to_numbers
 from ._display import BLACK, GREY, Style, axes_or_new, point_style, styled
 
 _MARGIN = 1.06  # limits over the largest coordinate

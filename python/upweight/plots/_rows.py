@@ -7,11 +7,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .._arrays import to_array
+from .._encoding import decode_targets
 from .._influence import Influence
 from .._model import LinearModel
 from .._results import TopK
 from .._sparse import is_sparse
-from .._validate import decode_targets, to_array
 
 
 def count_rows(rows: Any) -> int:
@@ -32,7 +33,7 @@ def check_labels(labels: Any, top: TopK) -> NDArray[Any] | None:
     """Return labels by row number, of at least the rows that were found."""
     if labels is None:
         return None
-    array = to_array(labels)
+    array = to_array(labels, "labels")
     last = int(max(top.helpful_indices.max(), top.harmful_indices.max()))
     if array.ndim == 0 or len(array) <= last:
         raise ValueError(
