@@ -130,7 +130,7 @@ def test_refusals_say_what_was_found(case):
     ("y", "weight", "message"),
     [
         (None, None, "y: expected the training labels.*class_weight='balanced'"),
-        (np.full(n, "maybe"), None, r"y: .*\['no', 'yes'\], got \['maybe'\]"),
+        (np.full(n, "maybe"), None, r"y: .*\('no', 'yes'\), got 'maybe' at row 0"),
         (np.column_stack([TWO, TWO]), None, r"y: expected one label a row.*\(60, 2\)"),
         (TWO, WEIGHT[:-1], r"sample_weight: expected shape \(60,\).*got \(59,\)"),
     ],

@@ -326,7 +326,7 @@ def test_a_frame_of_one_row(backend: str) -> None:
     [
         (np.ones((2, 5)), {}, ValueError, "x: expected one row, got 2"),
         (np.ones(4), {}, ValueError, "x: expected 5 columns, as the model has, got 4"),
-        (None, {}, TypeError, "x: expected rows, got None"),
+        (None, {}, TypeError, "x: expected an array, got None"),
         ([np.nan] * 5, {}, ValueError, "x: expected finite numbers, got nan"),
         (np.ones(5), {"max_size": 157}, ValueError, "max_size: expected 1 to 156"),
         (np.ones(5), {"max_size": "all"}, TypeError, "max_size: expected an int"),

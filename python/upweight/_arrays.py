@@ -102,7 +102,7 @@ def to_matrix(
 
 
 def transformed(transform: Callable[[Any], Any], X: Any, name: str) -> Any:
-    """Return what a model's own preprocessing makes of rows that a user calls `name`."""
+    """Return what a model's own preprocessing makes of the rows called `name`."""
     try:
         return transform(X)
     except MemoryError:
