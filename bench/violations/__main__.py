@@ -33,13 +33,17 @@ _COLUMNS = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what is asked for; return 1 when a bound was violated or an optimum missed."""
+    """Run what is asked for; return 1 where a bound is violated, an optimum missed."""
     parser = argparse.ArgumentParser("python -m bench.violations", description=__doc__)
     parser.add_argument("kinds", nargs="*", help=f"among {', '.join(KINDS)}")
-    parser.add_argument("--problems", type=int, default=1000, help="of all kinds (1000)")
+    parser.add_argument(
+        "--problems", type=int, default=1000, help="of all kinds (1000)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="the problem of this number")
-    parser.add_argument("--climb", type=int, default=0, help="steps from the worst ones")
+    parser.add_argument(
+        "--climb", type=int, default=0, help="steps from the worst ones"
+    )
     parser.add_argument("--backend", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
     parser.add_argument("--out", type=Path, help="file of the JSON summary")
@@ -49,7 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no kind is called {', '.join(unknown)}")
     kinds = asked.kinds or list(KINDS)
     if asked.only is not None:
-        found = [Draw(k, asked.seed, asked.only, asked.backend, asked.climb) for k in kinds]
+        found = [
+            Draw(k, asked.seed, asked.only, asked.backend, asked.climb) for k in kinds
+        ]
         for draw in found:
             show(draw)
         return 0

@@ -42,12 +42,12 @@ def draw_targets(rng: Rng, family: str, outputs: int, eta: Array) -> Array:
     if family == "gaussian":
         return np.asarray(eta + rng.normal(size=eta.shape))
     if family == "poisson":
-        return rng.poisson(np.exp(np.clip(eta, -5, 3))).astype(float)
+        return np.asarray(rng.poisson(np.exp(np.clip(eta, -5, 3))), dtype=float)
     if family == "multinomial" or outputs > 1:
         label = (eta + rng.gumbel(size=eta.shape)).argmax(axis=1)
         label[:outputs] = np.arange(outputs)  # no class is missing
         if family == "multinomial":
-            return label[:, None].astype(float)
+            return np.asarray(label[:, None], dtype=float)
         one_of = np.eye(outputs)[label]
         return np.asarray(one_of if family == "binomial" else 2 * one_of - 1)
     ones = (rng.random(eta.shape) < 1 / (1 + np.exp(-eta))).astype(float)
@@ -142,7 +142,7 @@ def tiny_scale(rng: Rng) -> Problem:
 
 @kind
 def leverage(rng: Rng) -> Problem:
-    """Return rows that are alone in a column, or far out, so that leverages are near 1."""
+    """Return rows alone in a column, or far out, so that leverages are near 1."""
     family = choice(rng, _ALL)
     X = normal(rng, (10, 40), (2, 6))
     X[:, 0] *= 1e-8 if rng.random() < 0.3 else 0.0
@@ -414,7 +414,9 @@ def no_optimum(rng: Rng) -> Problem:
     """Return classes, counts or columns that hang on one row."""
     family = choice(rng, _ONE)
     X = normal(rng, (10, 30), (1, 4))
-    p = problem(rng, X, family, l2=0.0 if rng.random() < 0.6 else log_uniform(rng, -8, 0))
+    p = problem(
+        rng, X, family, l2=0.0 if rng.random() < 0.6 else log_uniform(rng, -8, 0)
+    )
     if family == "gaussian":
         X[:, 0] = 0.0
         X[0, 0] = 1.0
@@ -437,7 +439,9 @@ def _in_kernel(rng: Rng, **options: Any) -> Problem:
         X,
         family,
         outputs=3 if family == "multinomial" else 1,
-        l2=log_uniform(rng, -12, 2) if family == "gaussian" else log_uniform(rng, -4, 2),
+        l2=log_uniform(rng, -12, 2)
+        if family == "gaussian"
+        else log_uniform(rng, -4, 2),
         fit_intercept=bool(rng.random() < 0.5),
         **options,
     )

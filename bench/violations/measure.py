@@ -42,7 +42,9 @@ class Record:
         if not self.bound < np.inf:
             return 0.0
         error = np.inf if np.isnan(self.error) else max(self.error - self.noise, 0.0)
-        return float(error / self.bound) if self.bound > 0 else float(np.inf * error or 0)
+        return (
+            float(error / self.bound) if self.bound > 0 else float(np.inf * error or 0)
+        )
 
 
 @dataclass
@@ -283,7 +285,9 @@ def _top(problem: Problem, inf: uw.Influence) -> Iterator[Record]:
                     if not truth.exists[i]:
                         continue
                     error = float(change[i, t].error(scores[t, place]))
-                    noise = float(truth.noise[i] * _largest_slope(problem, of, truth, i)[t])
+                    noise = float(
+                        truth.noise[i] * _largest_slope(problem, of, truth, i)[t]
+                    )
                     yield Record(
                         f"exact top {of}", (t, int(i)), error, float(bounds[t, place]),
                         noise + 1e-30,
@@ -328,7 +332,9 @@ def _path(problem: Problem, backend: str, found: Examined) -> Iterator[Record]:
         errors = Exact(truth.eta.value[at, at], truth.eta.rest[at, at]).error(margin)
         where = (at_l2, int(errors.max(axis=1).argmax()))
         yield Record("path margin", where, float(errors.max()), bound, noise)
-        losses = truth.loss.value[at, at] + truth.loss.rest[at, at].astype(np.longdouble)
+        losses = truth.loss.value[at, at] + truth.loss.rest[at, at].astype(
+            np.longdouble
+        )
         mean = (s * losses).sum() / s.sum()
         error = float(abs(np.longdouble(path.loss[at_l2]) - mean))
         grain = float(np.finfo(np.longdouble).eps * n * mean)

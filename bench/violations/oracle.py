@@ -187,7 +187,9 @@ def _joined(parts: list[Truth]) -> Truth:
 def values_at(data: Data, theta: Array) -> Truth:
     """Return what holds at parameters (K, q) of features, as they are; B is 1."""
     if data.family == "multinomial" or data.outputs == 1:
-        return _truth(_run(data, [[]], theta[None], 0, steps=0), np.zeros(1, dtype=bool))
+        return _truth(
+            _run(data, [[]], theta[None], 0, steps=0), np.zeros(1, dtype=bool)
+        )
     return _joined(
         [
             values_at(replace(data, y=data.y[:, [k]], outputs=1), theta[[k]])
@@ -210,18 +212,18 @@ def _one_problem(
         if not len(again):
             break
         start = None if starts is None else starts[again]
-        better = _run(data, [sets[b] for b in again], start, higher)
+        better = _run(data, [sets[int(b)] for b in again], start, higher)
         for name, values in better.items():
             raw[name][again] = values
     return _truth(raw, sure)
 
 
 def _truth(raw: dict[str, Array], sure: Array) -> Truth:
-    """Return what the oracle found; `sure` marks what has no optimum whatever it did."""
+    """Return what the oracle found; `sure` marks what surely has no optimum."""
     dependent = raw["pivot"] < _DEPENDENT[2]
     none = sure | dependent | np.isin(raw["status"], (NO_OPTIMUM, SINGULAR))
-    return Truth(
-        *(Exact(raw[name][..., 0], raw[name][..., 1]) for name in _EXACT),
+    return Truth(  # type: ignore[misc]
+        *(Exact(raw[name][..., 0], raw[name][..., 1]) for name in _EXACT),  # type: ignore[arg-type]
         exists=~none & (raw["status"] == CONVERGED),
         known=none | (raw["status"] == CONVERGED),
         noise=10 * raw["noise"],
@@ -275,7 +277,7 @@ def _run(
     members = [np.asarray(rows, dtype=np.int32).ravel() for rows in sets]
     offsets = np.cumsum([0, *map(len, members)]).astype(np.int32)
     flat = np.concatenate([*members, np.empty(1, np.int32)]).astype(np.int32)
-    out = {
+    out: dict[str, Array] = {
         "eta": np.zeros((B, n, K, 2)),
         "loss": np.zeros((B, n, 2)),
         "mean": np.zeros((B, n, K, 2)),

@@ -188,5 +188,3 @@ def draws(
     names = list(kinds)
     for i in range(problems):
         yield Draw(names[i % len(names)], seed, i // len(names), backend)
-
-
