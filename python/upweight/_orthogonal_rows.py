@@ -7,12 +7,12 @@ of an orthonormal basis of the rows' span.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from . import _core
-from ._kernel import KernelMap
+from ._kernel import KernelMap, inner_products
 from ._memory import available_memory
 from ._model import FloatArray
 from ._row_space import RowSpace
@@ -40,20 +40,23 @@ def row_space(
     which is as accurate as X, or, of a kernel, K's as they are, with a Newton's method
     that does not go through ``l2 I + SKS``.
     """
-    space = RowSpace.make(X, kernel is not None, intercept, place, naive)
+    rows, (n, p) = in_float64(X), X.shape
+    K = inner_products(rows, rows, place) if kernel is None else dense(rows)
+    heaviest = 1.0 if weights is None else float(weights.max())
+    largest = float(K.diagonal().max(initial=0.0))
+    stable = naive or _UNIT * n * largest * heaviest <= _STABLE * l2
+    if not stable and kernel is None and 16 * n * p <= available_memory():
+        return OrthogonalRows.of(rows, intercept, place)
+    space = RowSpace.make(rows, K, kernel is not None, intercept, place, naive)
     if naive:
         return space
-    n, p = X.shape
-    heaviest = 1.0 if weights is None else float(weights.max())
-    largest = float(space.K.diagonal().max(initial=0.0))
-    stable = _UNIT * n * largest * heaviest <= _STABLE * l2
-    if not stable and kernel is None and 16 * n * p <= available_memory():
-        return OrthogonalRows.of(space, X)
     own = 4 * np.sqrt(p) * _UNIT if kernel is None else kernel.rounding
     error = own + 4 * np.sqrt(n) * _UNIT + np.sqrt(n) * space.core.error
-    return replace(space, product_error=float(error), stable=stable)
+    row_gram = space.row_gram if stable else None
+    return replace(space, product_error=float(error), row_gram=row_gram)
 
 
+@dataclass(frozen=True, eq=False)
 class OrthogonalRows(RowSpace):
     """Coordinates z = Q'x by an orthonormal basis Q (p, rank) of the rows' span.
 
@@ -61,19 +64,15 @@ class OrthogonalRows(RowSpace):
     `row_error` says.
     """
 
-    Q: FloatArray
+    Q: FloatArray = field(kw_only=True)
 
     @classmethod
-    def of(cls, space: RowSpace, X: Rows) -> OrthogonalRows:
-        """Return them for the rows X (n, p) of a row space."""
-        Q, R = np.linalg.qr(dense(in_float64(X)).T)
-        made = cls(
-            None, space.X, space.K, False, space.intercept, space.place,
-            np.ascontiguousarray(R.T), float(4 * np.sqrt(max(X.shape)) * _UNIT),
-            stable=False,
-        )  # fmt: skip
-        object.__setattr__(made, "Q", Q)
-        return made
+    def of(cls, rows: Rows, intercept: bool, place: _core.Place) -> OrthogonalRows:
+        """Return them for rows (n, p) float64."""
+        Q, R = np.linalg.qr(dense(rows).T)
+        error = float(4 * np.sqrt(max(rows.shape)) * _UNIT)
+        Z = np.ascontiguousarray(R.T)
+        return cls(None, rows, None, False, intercept, place, Z, error, Q=Q)
 
     def project(self, rows: Rows) -> FloatArray:
         """Return coordinates (m, rank) of rows (m, p)."""

@@ -20,7 +20,7 @@ from ._engine import Solving, Top, TrainingData
 from ._kernel import inner_products
 from ._model import FloatArray
 from ._solver import Progress, Solves
-from ._sparse import Rows, core_rows, dense, in_float64
+from ._sparse import Rows, core_rows, dense
 from .errors import UnsupportedModelError
 
 _BLOCK_BYTES = 2**27  # of the inner products of some test rows at a time
@@ -32,32 +32,25 @@ class RowSpace:
 
     core: Any
     X: Rows  # (n, p) float64; of a kernel its matrix (n, n)
-    K: FloatArray  # (n, n) inner products
+    row_gram: FloatArray | None  # (n, n) inner products that a dual Hessian stands on
     is_kernel: bool
     intercept: bool
     place: _core.Place  # of the core
     Z: FloatArray  # (n, rank)
     row_error: float = 0.0  # |dz_i| over |z_i|
     product_error: float = 0.0  # |z_i . z_j - k(x_i, x_j)| over |z_i| |z_j|
-    stable: bool = True  # rounding of K is little beside l2
-
-    @property
-    def row_gram(self) -> FloatArray | None:
-        """Return the inner products, where a dual Hessian may stand on them."""
-        return self.K if self.stable else None
 
     @classmethod
     def make(
         cls,
-        X: Rows,
+        rows: Rows,
+        K: FloatArray,
         is_kernel: bool,
         intercept: bool,
         place: _core.Place,
         naive: bool = False,
     ) -> RowSpace:
-        """Return the row space of X (n, p), or of a kernel's matrix (n, n)."""
-        rows = in_float64(X)
-        K = dense(rows) if is_kernel else inner_products(rows, rows, place)
+        """Return the row space of rows (n, p) float64 by their inner products K."""
         if naive:
             space = reference.RowSpace(K)
             return cls(space, rows, K, is_kernel, intercept, place, space.Z)
@@ -132,7 +125,7 @@ class RowSpace:
     @property
     def nbytes(self) -> int:
         """Bytes of the coordinates, their factor and the inner products."""
-        return self.Z.nbytes + 2 * self.K.nbytes
+        return self.Z.nbytes + 16 * len(self.Z) ** 2
 
 
 class RowSpaceEngine:
