@@ -80,8 +80,10 @@ void certify(const Influence<T>& influence, const Problem<T>& without,
   const Array C = backend.zeros(n, blocks);
   backend.leverage_blocks(without.design, A, K, C);
   double products = 0, noise2 = 0;
+  rounding::Triangle R;
   for (index k = 0; k < parts; ++k) {
-    const rounding::Triangle R = rounding::triangle_of(backend, A.block(k));
+    if (k < A.count)  // targets share one
+      R = rounding::triangle_of(backend, A.block(k));
     const rounding::FactorError error =
         rounding::factor_error(R, hessian.measured_defect(k));
     products = std::max(products, error.products());
@@ -94,14 +96,16 @@ void certify(const Influence<T>& influence, const Problem<T>& without,
   }
   const std::vector<double> spread = move_spread(backend, without, C);
   const double wider = 1 + products;
-  const double R = formula::move_concordance(without.family) *
-                   std::sqrt(*std::max_element(spread.begin(), spread.end())) * wider;
-  const double D = R * norm;
+  const double farthest = formula::move_concordance(without.family) *
+                          std::sqrt(*std::max_element(spread.begin(), spread.end())) *
+                          wider;
+  const double D = farthest * norm;
   const double rounding = products * norm + std::sqrt(noise2);
   const double distance =
-      products < 0.5 ? certificate::distance(
-                           certificate::phi(D) * norm + gradient + rounding, D, R)
-                     : std::numeric_limits<double>::infinity();
+      products < 0.5
+          ? certificate::distance(certificate::phi(D) * norm + gradient + rounding, D,
+                                  farthest)
+          : std::numeric_limits<double>::infinity();
   double reach2 = 0;
   const std::vector<double> c = on_host(C, backend);
   for (index m = 0; m < count; ++m)
