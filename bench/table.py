@@ -31,7 +31,9 @@ def seconds(value: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """Return a ratio to two digits, or whole when it is large."""
+    """Return a ratio to two digits, whole when it is large, never as 0."""
+    if ratio < 0.1:
+        return f"{ratio:.1g}"
     return f"{ratio:.1f}" if ratio < 10 else f"{ratio:,.0f}"
 
 
